@@ -1,0 +1,432 @@
+// Generated from bpf/abi.h by `npm run generate`; do not edit.
+
+function put(bytes: Uint8Array, at: number, length: number, value: Uint8Array): void {
+  if (value.length > length) throw new RangeError(`${value.length} bytes do not fit into ${length}`);
+  bytes.set(value, at);
+}
+
+export const Limit = {
+  LAYOUT: 1,
+  MAX_PODS: 32768,
+  MAX_ROLES: 32768,
+  MAX_DEPTH: 128,
+  MAX_NAME: 120,
+  MAX_TARGET: 512,
+  COMM: 16,
+  RING_BYTES: 65536,
+} as const;
+export type Limit = (typeof Limit)[keyof typeof Limit];
+
+export const Scope = {
+  NONE: 0,
+  RULES: 1,
+  ANY: 2,
+} as const;
+export type Scope = (typeof Scope)[keyof typeof Scope];
+
+export const Access = {
+  READ: 1,
+  WRITE: 2,
+  EXEC: 4,
+} as const;
+export type Access = (typeof Access)[keyof typeof Access];
+
+export const TaskFlag = {
+  ENTRY: 1,
+  AUDIT: 2,
+} as const;
+export type TaskFlag = (typeof TaskFlag)[keyof typeof TaskFlag];
+
+export const KeyKind = {
+  DEVICE: 1,
+  NAME: 2,
+  ANY_NAME: 3,
+  BIND: 4,
+  CONNECT: 5,
+} as const;
+export type KeyKind = (typeof KeyKind)[keyof typeof KeyKind];
+
+export const RuleFlag = {
+  LEAF: 1,
+  HAS_ANY: 2,
+} as const;
+export type RuleFlag = (typeof RuleFlag)[keyof typeof RuleFlag];
+
+export const Hook = {
+  FILE_OPEN: 1,
+  BPRM_CHECK_SECURITY: 2,
+  SOCKET_CREATE: 3,
+  SOCKET_BIND: 4,
+  SOCKET_CONNECT: 5,
+  SOCKET_LISTEN: 6,
+  SOCKET_SENDMSG: 7,
+  UNIX_STREAM_CONNECT: 8,
+  UNIX_MAY_SEND: 9,
+  PATH_MKNOD: 10,
+  PATH_MKDIR: 11,
+  PATH_SYMLINK: 12,
+  PATH_LINK: 13,
+  PATH_UNLINK: 14,
+  PATH_RMDIR: 15,
+  PATH_RENAME: 16,
+  PATH_TRUNCATE: 17,
+  PATH_CHMOD: 18,
+  PATH_CHOWN: 19,
+  BPF: 20,
+  TASK_ALLOC: 21,
+} as const;
+export type Hook = (typeof Hook)[keyof typeof Hook];
+
+export const Operation = {
+  READ: 1,
+  WRITE: 2,
+  EXEC: 3,
+  CREATE: 4,
+  BIND: 5,
+  CONNECT: 6,
+  LISTEN: 7,
+  SEND: 8,
+  SOCKET: 9,
+  BPF: 10,
+  FORK: 11,
+} as const;
+export type Operation = (typeof Operation)[keyof typeof Operation];
+
+export const Reason = {
+  RULE: 0,
+  UNKNOWN_DEVICE: 1,
+  TOO_DEEP: 2,
+  DISCONNECTED: 3,
+  BROKEN: 4,
+  FAMILY: 5,
+} as const;
+export type Reason = (typeof Reason)[keyof typeof Reason];
+
+export const ProbeAnswer = {
+  COMMAND: 1784768876,
+  THIS_POD: 114,
+  OTHER_POD: 18,
+} as const;
+export type ProbeAnswer = (typeof ProbeAnswer)[keyof typeof ProbeAnswer];
+
+export interface Probe {
+  pod: bigint;
+}
+export const Probe = {
+  size: 8,
+  encode(value: Probe): Uint8Array {
+    const bytes = new Uint8Array(8);
+    const view = new DataView(bytes.buffer);
+    view.setBigUint64(0, value.pod, true);
+    return bytes;
+  },
+  decode(bytes: Uint8Array): Probe {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 8);
+    return {
+      pod: view.getBigUint64(0, true),
+    };
+  },
+} as const;
+
+export interface Meta {
+  layout: number;
+  hooks: number;
+  build: Uint8Array;
+  fmodRet: number;
+}
+export const Meta = {
+  size: 32,
+  encode(value: Meta): Uint8Array {
+    const bytes = new Uint8Array(32);
+    const view = new DataView(bytes.buffer);
+    view.setUint32(0, value.layout, true);
+    view.setUint32(4, value.hooks, true);
+    put(bytes, 8, 16, value.build);
+    view.setUint32(24, value.fmodRet, true);
+    return bytes;
+  },
+  decode(bytes: Uint8Array): Meta {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 32);
+    return {
+      layout: view.getUint32(0, true),
+      hooks: view.getUint32(4, true),
+      build: new Uint8Array(bytes.subarray(8, 24)),
+      fmodRet: view.getUint32(24, true),
+    };
+  },
+} as const;
+
+export interface Enrollment {
+  pod: bigint;
+  role: bigint;
+  flags: number;
+}
+export const Enrollment = {
+  size: 24,
+  encode(value: Enrollment): Uint8Array {
+    const bytes = new Uint8Array(24);
+    const view = new DataView(bytes.buffer);
+    view.setBigUint64(0, value.pod, true);
+    view.setBigUint64(8, value.role, true);
+    view.setUint32(16, value.flags, true);
+    return bytes;
+  },
+  decode(bytes: Uint8Array): Enrollment {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 24);
+    return {
+      pod: view.getBigUint64(0, true),
+      role: view.getBigUint64(8, true),
+      flags: view.getUint32(16, true),
+    };
+  },
+} as const;
+
+export interface Role {
+  id: number;
+  files: number;
+  exec: number;
+  network: number;
+}
+export const Role = {
+  size: 8,
+  encode(value: Role): Uint8Array {
+    const bytes = new Uint8Array(8);
+    const view = new DataView(bytes.buffer);
+    view.setUint32(0, value.id, true);
+    view.setUint8(4, value.files);
+    view.setUint8(5, value.exec);
+    view.setUint8(6, value.network);
+    return bytes;
+  },
+  decode(bytes: Uint8Array): Role {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 8);
+    return {
+      id: view.getUint32(0, true),
+      files: view.getUint8(4),
+      exec: view.getUint8(5),
+      network: view.getUint8(6),
+    };
+  },
+} as const;
+
+export interface RuleKey {
+  state: number;
+  kind: number;
+  length: number;
+  name: Uint8Array;
+}
+export const RuleKey = {
+  size: 128,
+  encode(value: RuleKey): Uint8Array {
+    const bytes = new Uint8Array(128);
+    const view = new DataView(bytes.buffer);
+    view.setUint32(0, value.state, true);
+    view.setUint16(4, value.kind, true);
+    view.setUint16(6, value.length, true);
+    put(bytes, 8, 120, value.name);
+    return bytes;
+  },
+  decode(bytes: Uint8Array): RuleKey {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 128);
+    return {
+      state: view.getUint32(0, true),
+      kind: view.getUint16(4, true),
+      length: view.getUint16(6, true),
+      name: new Uint8Array(bytes.subarray(8, 128)),
+    };
+  },
+} as const;
+
+export interface Rule {
+  state: number;
+  access: number;
+  rule: number;
+  execRule: number;
+  flags: number;
+}
+export const Rule = {
+  size: 20,
+  encode(value: Rule): Uint8Array {
+    const bytes = new Uint8Array(20);
+    const view = new DataView(bytes.buffer);
+    view.setUint32(0, value.state, true);
+    view.setUint32(4, value.access, true);
+    view.setUint32(8, value.rule, true);
+    view.setUint32(12, value.execRule, true);
+    view.setUint32(16, value.flags, true);
+    return bytes;
+  },
+  decode(bytes: Uint8Array): Rule {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 20);
+    return {
+      state: view.getUint32(0, true),
+      access: view.getUint32(4, true),
+      rule: view.getUint32(8, true),
+      execRule: view.getUint32(12, true),
+      flags: view.getUint32(16, true),
+    };
+  },
+} as const;
+
+export interface Pod {
+  role: bigint;
+  denials: bigint;
+  lost: bigint;
+}
+export const Pod = {
+  size: 24,
+  encode(value: Pod): Uint8Array {
+    const bytes = new Uint8Array(24);
+    const view = new DataView(bytes.buffer);
+    view.setBigUint64(0, value.role, true);
+    view.setBigUint64(8, value.denials, true);
+    view.setBigUint64(16, value.lost, true);
+    return bytes;
+  },
+  decode(bytes: Uint8Array): Pod {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 24);
+    return {
+      role: view.getBigUint64(0, true),
+      denials: view.getBigUint64(8, true),
+      lost: view.getBigUint64(16, true),
+    };
+  },
+} as const;
+
+export interface Denial {
+  time: bigint;
+  sequence: bigint;
+  pod: bigint;
+  role: bigint;
+  startTime: bigint;
+  pid: number;
+  tid: number;
+  ppid: number;
+  uid: number;
+  error: number;
+  rule: number;
+  hook: number;
+  operation: number;
+  reason: number;
+  audit: number;
+  device: number;
+  family: number;
+  protocol: number;
+  port: number;
+  pathStart: number;
+  address: Uint8Array;
+  comm: Uint8Array;
+  path: Uint8Array;
+}
+export const Denial = {
+  size: 632,
+  encode(value: Denial): Uint8Array {
+    const bytes = new Uint8Array(632);
+    const view = new DataView(bytes.buffer);
+    view.setBigUint64(0, value.time, true);
+    view.setBigUint64(8, value.sequence, true);
+    view.setBigUint64(16, value.pod, true);
+    view.setBigUint64(24, value.role, true);
+    view.setBigUint64(32, value.startTime, true);
+    view.setUint32(40, value.pid, true);
+    view.setUint32(44, value.tid, true);
+    view.setUint32(48, value.ppid, true);
+    view.setUint32(52, value.uid, true);
+    view.setInt32(56, value.error, true);
+    view.setUint32(60, value.rule, true);
+    view.setUint16(64, value.hook, true);
+    view.setUint16(66, value.operation, true);
+    view.setUint16(68, value.reason, true);
+    view.setUint16(70, value.audit, true);
+    view.setUint32(72, value.device, true);
+    view.setUint16(76, value.family, true);
+    view.setUint16(78, value.protocol, true);
+    view.setUint16(80, value.port, true);
+    view.setUint16(82, value.pathStart, true);
+    put(bytes, 84, 16, value.address);
+    put(bytes, 100, 16, value.comm);
+    put(bytes, 116, 512, value.path);
+    return bytes;
+  },
+  decode(bytes: Uint8Array): Denial {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 632);
+    return {
+      time: view.getBigUint64(0, true),
+      sequence: view.getBigUint64(8, true),
+      pod: view.getBigUint64(16, true),
+      role: view.getBigUint64(24, true),
+      startTime: view.getBigUint64(32, true),
+      pid: view.getUint32(40, true),
+      tid: view.getUint32(44, true),
+      ppid: view.getUint32(48, true),
+      uid: view.getUint32(52, true),
+      error: view.getInt32(56, true),
+      rule: view.getUint32(60, true),
+      hook: view.getUint16(64, true),
+      operation: view.getUint16(66, true),
+      reason: view.getUint16(68, true),
+      audit: view.getUint16(70, true),
+      device: view.getUint32(72, true),
+      family: view.getUint16(76, true),
+      protocol: view.getUint16(78, true),
+      port: view.getUint16(80, true),
+      pathStart: view.getUint16(82, true),
+      address: new Uint8Array(bytes.subarray(84, 100)),
+      comm: new Uint8Array(bytes.subarray(100, 116)),
+      path: new Uint8Array(bytes.subarray(116, 628)),
+    };
+  },
+} as const;
+
+export const PlanNumber = {
+  FD: 3,
+  EXEC: 1,
+  JSON: 2,
+  PATH: 1024,
+} as const;
+export type PlanNumber = (typeof PlanNumber)[keyof typeof PlanNumber];
+
+export const PlanFd = {
+  CGROUP: 0,
+  STATE: 1,
+  ENROLLMENT: 2,
+  PODS: 3,
+  RINGS: 4,
+  RING: 5,
+  FDS: 6,
+} as const;
+export type PlanFd = (typeof PlanFd)[keyof typeof PlanFd];
+
+export interface Plan {
+  layout: number;
+  flags: number;
+  command: number;
+  pod: bigint;
+  cgroup: Uint8Array;
+  state: Uint8Array;
+}
+export const Plan = {
+  size: 2072,
+  encode(value: Plan): Uint8Array {
+    const bytes = new Uint8Array(2072);
+    const view = new DataView(bytes.buffer);
+    view.setUint32(0, value.layout, true);
+    view.setUint32(4, value.flags, true);
+    view.setUint32(8, value.command, true);
+    view.setBigUint64(16, value.pod, true);
+    put(bytes, 24, 1024, value.cgroup);
+    put(bytes, 1048, 1024, value.state);
+    return bytes;
+  },
+  decode(bytes: Uint8Array): Plan {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 2072);
+    return {
+      layout: view.getUint32(0, true),
+      flags: view.getUint32(4, true),
+      command: view.getUint32(8, true),
+      pod: view.getBigUint64(16, true),
+      cgroup: new Uint8Array(bytes.subarray(24, 1048)),
+      state: new Uint8Array(bytes.subarray(1048, 2072)),
+    };
+  },
+} as const;
