@@ -1,0 +1,248 @@
+// Boots a test kernel on this machine's own file system (read-only, with a throw-away layer over it) and
+// runs one command there as root, at the same paths.
+//
+//   node scripts/vm.mjs --kernel 6.12 --lsm fmod_ret -- COMMAND…
+//
+// The guest sees the host's files as they are at boot, except /run, /tmp, /dev/shm (empty tmpfs); what it
+// writes is lost. It has no network but lo, and a scratch ext4 file system at /mnt/ext4.
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { kernel as findKernel, series } from './kernels.mjs';
+import { Failure, main, root } from './progress.mjs';
+
+/**
+ * The two ways to attach: through the BPF LSM, which Debian's kernels list by default, and through
+ * fmod_ret/security_*, on a kernel that does not list it.
+ */
+export const lsmModes = { bpf: '', fmod_ret: 'lsm=landlock,lockdown,yama,integrity,apparmor' };
+
+const quote = (word) => `'${word.replaceAll("'", `'\\''`)}'`;
+
+/**
+ * Boots, runs `command`, powers off.
+ * @param {{
+ *   kernel: '6.1' | '6.12' | '7.2',
+ *   lsm: 'bpf' | 'fmod_ret',
+ *   command: string[],
+ *   cwd?: string,                          the project's directory unless given
+ *   env?: Record<string, string>,          added to a minimal environment
+ *   onOutput?: (bytes: Buffer) => void,    standard output and error, in order, as they come
+ *   timeoutSeconds?: number,               600 unless given, boot included
+ *   interactive?: boolean,                 the command gets this terminal; nothing is captured
+ * }} options
+ * @returns {Promise<{ status: number, output: string, reported: boolean, bootSeconds: number, reason: string }>}
+ *   `reported` is false when the guest died, hung or could not start the command; then `status` is 125 and
+ *   `reason` tells what happened, with the end of the kernel's log.
+ */
+export async function boot({
+  kernel,
+  lsm,
+  command,
+  cwd = root,
+  env = {},
+  onOutput,
+  timeoutSeconds = 600,
+  interactive = false,
+}) {
+  const { image, initramfs } = findKernel(kernel);
+  const job = mkdtempSync(join(tmpdir(), 'jailrun-vm-'));
+  const servers = [];
+  try {
+    writeCommand(job, { command, cwd, env });
+    writeInitramfs(job, initramfs);
+    makeScratchDisk(job);
+
+    const begin = Date.now();
+    let bootSeconds = Number.NaN;
+    let report = '';
+    const output = [];
+    servers.push(
+      await receive(join(job, 'status'), (bytes) => {
+        report += bytes;
+        if (Number.isNaN(bootSeconds)) bootSeconds = (Date.now() - begin) / 1000;
+      }),
+      await receive(join(job, 'output'), (bytes) => {
+        output.push(bytes);
+        onOutput?.(bytes);
+      }),
+    );
+    const ending = await runQemu(
+      qemuArguments(job, { image, lsm, interactive }),
+      timeoutSeconds,
+      interactive,
+    );
+    await Promise.all(servers.map((server) => server.drained));
+
+    const exited = /^exited (\d+)$/m.exec(report);
+    const reason = exited ? '' : `${ending ?? 'the guest powered off without a status'}\n${consoleTail(job)}`;
+    return {
+      status: exited ? Number(exited[1]) : 125,
+      output: Buffer.concat(output).toString(),
+      reported: exited !== null,
+      bootSeconds,
+      reason,
+    };
+  } finally {
+    for (const { server } of servers) server.close();
+    rmSync(job, { recursive: true, force: true });
+  }
+}
+
+function writeCommand(job, { command, cwd, env }) {
+  const variables = {
+    PATH: process.env.PATH,
+    HOME: '/root',
+    TERM: process.env.TERM ?? 'dumb',
+    LANG: 'C.UTF-8',
+    ...env,
+  };
+  const words = Object.entries(variables).map(([name, value]) => quote(`${name}=${value}`));
+  writeFileSync(
+    join(job, 'command'),
+    `cd ${quote(cwd)} || exit 125\nexec env -i ${words.join(' ')} ${command.map(quote).join(' ')}\n`,
+  );
+}
+
+/** The kernel takes archives one after another: the cached one, then this checkout's init. */
+function writeInitramfs(job, base) {
+  const init = join(job, 'init');
+  writeFileSync(init, readFileSync(join(root, 'scripts/guest-init.sh')), { mode: 0o755 });
+  const archive = spawnSync('cpio', ['--quiet', '-o', '-H', 'newc'], { cwd: job, input: 'init\n' });
+  if (archive.status !== 0) throw new Failure(`cpio failed: ${archive.error?.message ?? archive.stderr}`);
+  writeFileSync(join(job, 'initramfs'), Buffer.concat([readFileSync(base), archive.stdout]));
+}
+
+/** For what overlayfs does not have: security xattrs of its own, fs-verity. */
+function makeScratchDisk(job) {
+  const disk = join(job, 'disk');
+  writeFileSync(disk, '');
+  truncateSync(disk, 256 << 20);
+  const made = spawnSync('/usr/sbin/mkfs.ext4', ['-q', '-b', '4096', '-O', 'verity', disk], {
+    encoding: 'utf8',
+  });
+  if (made.status !== 0) throw new Failure(`mkfs.ext4 failed: ${made.error?.message ?? made.stderr}`);
+}
+
+/** Listens on a unix socket for QEMU, which connects once. `drained` settles when QEMU has closed it. */
+async function receive(path, onBytes) {
+  let drained;
+  const done = new Promise((resolve) => {
+    drained = resolve;
+  });
+  const server = createServer((socket) => socket.on('data', onBytes).on('close', drained));
+  await new Promise((resolve, reject) => server.once('error', reject).listen(path, resolve));
+  return { server, drained: done };
+}
+
+function qemuArguments(job, { image, lsm, interactive }) {
+  const port = (name, number) => [
+    '-chardev',
+    `socket,id=${name},path=${join(job, name)}`,
+    '-device',
+    `virtserialport,chardev=${name},nr=${number}`,
+  ];
+  const words = [
+    'console=ttyS0',
+    'loglevel=5',
+    'oops=panic',
+    'panic=-1',
+    `jailrun.job=${job}`,
+    lsmModes[lsm],
+  ];
+  if (interactive) words.push('jailrun.terminal');
+  return [
+    ...['-machine', 'q35', '-accel', 'tcg,thread=multi', '-smp', '2', '-m', '3G'],
+    // QEMU 7.2 corrupts flags after cmpxchg16b; five-level page tables only cost time.
+    ...['-cpu', 'max,-cx16,-la57'],
+    ...[
+      '-nodefaults',
+      '-no-user-config',
+      '-display',
+      'none',
+      '-no-reboot',
+      '-serial',
+      `file:${join(job, 'console')}`,
+    ],
+    ...['-kernel', image, '-initrd', join(job, 'initramfs'), '-append', words.join(' ')],
+    '-virtfs',
+    'local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap',
+    ...['-drive', `file=${join(job, 'disk')},format=raw,if=virtio,cache=unsafe`],
+    ...['-device', 'virtio-serial-pci'],
+    ...port('status', 1),
+    ...port('output', 2),
+    ...(interactive
+      ? ['-chardev', 'stdio,id=tty,signal=off', '-device', 'virtconsole,chardev=tty,nr=3']
+      : []),
+  ];
+}
+
+/** Resolves, when QEMU is gone, to what went wrong or undefined. */
+function runQemu(args, timeoutSeconds, interactive) {
+  return new Promise((resolve, reject) => {
+    // QEMU must not outlive us, however we end.
+    const qemu = spawn('setpriv', ['--pdeathsig', 'KILL', 'qemu-system-x86_64', ...args], {
+      stdio: interactive ? 'inherit' : ['ignore', 'pipe', 'pipe'],
+    });
+    let said = '';
+    qemu.stderr?.on('data', (text) => {
+      said += text;
+    });
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      qemu.kill('SIGKILL');
+    }, timeoutSeconds * 1000);
+    qemu.once('error', (error) =>
+      reject(new Failure(`cannot start QEMU: ${error.message}; run: npm run setup`)),
+    );
+    qemu.once('close', (status, signal) => {
+      clearTimeout(timer);
+      if (late) resolve(`the guest was not done after ${timeoutSeconds} s`);
+      else if (status !== 0) resolve(`QEMU ended with ${signal ?? `status ${status}`}: ${said.trim()}`);
+      else resolve(undefined);
+    });
+  });
+}
+
+function consoleTail(job) {
+  let text = '';
+  try {
+    text = readFileSync(join(job, 'console'), 'utf8');
+  } catch {}
+  const lines = text.replaceAll('\r', '').trimEnd().split('\n').slice(-40);
+  return `The end of the guest's console:\n${lines.join('\n')}`;
+}
+
+if (process.argv[1] === import.meta.filename) {
+  await main(async () => {
+    const { values, positionals } = parseArgs({
+      allowPositionals: true,
+      options: {
+        kernel: { type: 'string', default: '6.12' },
+        lsm: { type: 'string', default: 'bpf' },
+        timeout: { type: 'string', default: '600' },
+        interactive: { type: 'boolean', short: 'i', default: false },
+      },
+    });
+    if (!series.includes(values.kernel) || !(values.lsm in lsmModes) || positionals.length === 0)
+      throw new Failure(
+        `usage: node scripts/vm.mjs [--kernel ${series.join('|')}] [--lsm ${Object.keys(lsmModes).join('|')}] ` +
+          '[--timeout SECONDS] [--interactive] -- COMMAND…',
+      );
+    const result = await boot({
+      kernel: values.kernel,
+      lsm: values.lsm,
+      command: positionals,
+      cwd: process.cwd(),
+      timeoutSeconds: Number(values.timeout),
+      interactive: values.interactive,
+      onOutput: (bytes) => process.stdout.write(bytes),
+    });
+    if (!result.reported) throw new Failure(result.reason);
+    return result.status;
+  });
+}
