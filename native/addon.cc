@@ -1,0 +1,709 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The kernel calls that node lacks: libbpf's objects and rings, bpf(2) on descriptors, and the few
+ * system calls of the launcher's last steps. It has no opinions: src/launcher/addon.ts says what each
+ * function means, and every decision is taken in TypeScript.
+ *
+ * A wrong argument throws a TypeError. A failed call throws an Error with `code` ("EPERM"), `errno`
+ * (negative, as node's own), `syscall`, and `log`, libbpf's last words, where there are any.
+ * Descriptors are plain numbers which the caller closes with fs.closeSync(); all are close-on-exec.
+ */
+#include <napi.h>
+#include <uv.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <climits>
+#include <cstdarg>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "../bpf/abi.h"
+
+namespace
+{
+
+/* What libbpf said during the call under way, the verifier's log included. */
+std::string libbpf_log;
+
+int CollectLog(enum libbpf_print_level level, const char *format, va_list arguments)
+{
+	char *line;
+	int length;
+
+	if (level != LIBBPF_WARN)
+		return 0;
+	length = vasprintf(&line, format, arguments);
+	if (length < 0)
+		return 0;
+	libbpf_log.append(line, length);
+	free(line);
+	return 0;
+}
+
+/* The verifier says at the end what it refuses; its log can have megabytes. */
+constexpr size_t log_tail = 16384;
+
+/* ENOTSUPP (include/linux/errno.h) is the kernel's own, but bpf(2) lets it out; libc does not know it. */
+constexpr int kernel_enotsupp = 524;
+
+Napi::Error SystemError(Napi::Env env, int error, const std::string &operation)
+{
+	const char *name = error == kernel_enotsupp ? "ENOTSUPP" : strerrorname_np(error);
+	const char *text = error == kernel_enotsupp ? "Operation is not supported" : strerrordesc_np(error);
+	Napi::Error result = Napi::Error::New(env, operation + ": " + (text ? text : "Unknown error"));
+
+	result.Set("code", Napi::String::New(env, name ? name : "UNKNOWN"));
+	result.Set("errno", Napi::Number::New(env, -error));
+	result.Set("syscall", Napi::String::New(env, operation));
+	return result;
+}
+
+Napi::Error LoggedError(Napi::Env env, int error, const std::string &operation)
+{
+	Napi::Error result = SystemError(env, error, operation);
+	size_t start = libbpf_log.size() > log_tail ? libbpf_log.size() - log_tail : 0;
+
+	result.Set("log", Napi::String::New(env, libbpf_log.substr(start)));
+	return result;
+}
+
+/* Passes on what a libbpf 1.x or raw call returned; below zero it is a negative errno. */
+int Check(Napi::Env env, int result, const std::string &operation)
+{
+	if (result < 0)
+		throw SystemError(env, -result, operation);
+	return result;
+}
+
+/* The same for calls that make libbpf talk. */
+int CheckLogged(Napi::Env env, int result, const std::string &operation)
+{
+	if (result < 0)
+		throw LoggedError(env, -result, operation);
+	return result;
+}
+
+int ToNumber(Napi::Value value, const char *name)
+{
+	double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
+
+	if (!(number >= 0 && number <= INT_MAX) || number != static_cast<int>(number))
+		throw Napi::TypeError::New(value.Env(),
+					   std::string(name) + " must be an integer from 0 to 2^31 - 1");
+	return static_cast<int>(number);
+}
+
+std::string ToText(Napi::Value value, const char *name)
+{
+	std::string text;
+
+	if (value.IsString())
+		text = value.As<Napi::String>();
+	if (text.empty() || text.find('\0') != std::string::npos)
+		throw Napi::TypeError::New(value.Env(), std::string(name) + " must be a string without a NUL");
+	return text;
+}
+
+bool ToFlag(Napi::Value value, const char *name)
+{
+	if (!value.IsBoolean())
+		throw Napi::TypeError::New(value.Env(), std::string(name) + " must be a boolean");
+	return value.As<Napi::Boolean>();
+}
+
+Napi::Object ToObject(Napi::Value value, const char *name)
+{
+	if (!value.IsObject())
+		throw Napi::TypeError::New(value.Env(), std::string(name) + " must be an object");
+	return value.As<Napi::Object>();
+}
+
+Napi::Uint8Array ToBytes(Napi::Value value, const char *name)
+{
+	if (value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == napi_uint8_array)
+		return value.As<Napi::Uint8Array>();
+	throw Napi::TypeError::New(value.Env(), std::string(name) + " must be a Uint8Array");
+}
+
+/* Bytes of exactly the size that the kernel will read. */
+Napi::Uint8Array ToBytes(Napi::Value value, const char *name, size_t size)
+{
+	Napi::Uint8Array bytes = ToBytes(value, name);
+
+	if (bytes.ByteLength() != size)
+		throw Napi::TypeError::New(value.Env(), std::string(name) + " has " +
+								std::to_string(bytes.ByteLength()) +
+								" bytes where the map has " + std::to_string(size));
+	return bytes;
+}
+
+Napi::Uint8Array NewBytes(Napi::Env env, const void *data, size_t size)
+{
+	Napi::Uint8Array bytes = Napi::Uint8Array::New(env, size);
+
+	memcpy(bytes.Data(), data, size);
+	return bytes;
+}
+
+/*
+ * The map behind a descriptor. The kernel reads and writes as many bytes as the map's sizes say,
+ * whatever the caller believes, so every operation asks first.
+ */
+bpf_map_info MapInfo(Napi::Env env, int fd)
+{
+	bpf_map_info map = {};
+	__u32 length = sizeof(map);
+
+	Check(env, bpf_obj_get_info_by_fd(fd, &map, &length), "bpf(OBJ_GET_INFO_BY_FD)");
+	return map;
+}
+
+bpf_map_info SingleValueMap(Napi::Env env, int fd)
+{
+	bpf_map_info map = MapInfo(env, fd);
+
+	switch (map.type) {
+	case BPF_MAP_TYPE_PERCPU_HASH:
+	case BPF_MAP_TYPE_PERCPU_ARRAY:
+	case BPF_MAP_TYPE_LRU_PERCPU_HASH:
+	case BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE:
+		/* Such a value has a copy for each CPU: more bytes than value_size says. */
+		throw SystemError(env, EOPNOTSUPP, "a map with values per CPU");
+	}
+	return map;
+}
+
+Napi::Value ObjGet(const Napi::CallbackInfo &info)
+{
+	std::string path = ToText(info[0], "path");
+
+	return Napi::Number::New(info.Env(), Check(info.Env(), bpf_obj_get(path.c_str()), "bpf(OBJ_GET)"));
+}
+
+void ObjPin(const Napi::CallbackInfo &info)
+{
+	int fd = ToNumber(info[0], "fd");
+	std::string path = ToText(info[1], "path");
+
+	Check(info.Env(), bpf_obj_pin(fd, path.c_str()), "bpf(OBJ_PIN)");
+}
+
+Napi::Value MapCreate(const Napi::CallbackInfo &info)
+{
+	Napi::Object map = ToObject(info[0], "map");
+	bpf_map_type type = static_cast<bpf_map_type>(ToNumber(map["type"], "type"));
+	std::string name = ToText(map["name"], "name");
+	int key_size = ToNumber(map["keySize"], "keySize");
+	int value_size = ToNumber(map["valueSize"], "valueSize");
+	int max_entries = ToNumber(map["maxEntries"], "maxEntries");
+	int fd = bpf_map_create(type, name.c_str(), key_size, value_size, max_entries, nullptr);
+
+	return Napi::Number::New(info.Env(), Check(info.Env(), fd, "bpf(MAP_CREATE)"));
+}
+
+Napi::Value MapInfoOf(const Napi::CallbackInfo &info)
+{
+	bpf_map_info map = MapInfo(info.Env(), ToNumber(info[0], "fd"));
+	Napi::Object result = Napi::Object::New(info.Env());
+
+	result["type"] = map.type;
+	result["id"] = map.id;
+	result["name"] = Napi::String::New(info.Env(), map.name);
+	result["keySize"] = map.key_size;
+	result["valueSize"] = map.value_size;
+	result["maxEntries"] = map.max_entries;
+	result["flags"] = map.map_flags;
+	return result;
+}
+
+Napi::Value MapLookup(const Napi::CallbackInfo &info)
+{
+	int fd = ToNumber(info[0], "fd");
+	bpf_map_info map = SingleValueMap(info.Env(), fd);
+	Napi::Uint8Array key = ToBytes(info[1], "key", map.key_size);
+	Napi::Uint8Array value = Napi::Uint8Array::New(info.Env(), map.value_size);
+	int result = bpf_map_lookup_elem(fd, key.Data(), value.Data());
+
+	if (result == -ENOENT)
+		return info.Env().Undefined();
+	Check(info.Env(), result, "bpf(MAP_LOOKUP_ELEM)");
+	return value;
+}
+
+void MapUpdate(const Napi::CallbackInfo &info)
+{
+	int fd = ToNumber(info[0], "fd");
+	bpf_map_info map = SingleValueMap(info.Env(), fd);
+	Napi::Uint8Array key = ToBytes(info[1], "key", map.key_size);
+	Napi::Uint8Array value = ToBytes(info[2], "value", map.value_size);
+	int flags = ToNumber(info[3], "flags");
+
+	Check(info.Env(), bpf_map_update_elem(fd, key.Data(), value.Data(), flags), "bpf(MAP_UPDATE_ELEM)");
+}
+
+void MapUpdateBatch(const Napi::CallbackInfo &info)
+{
+	int fd = ToNumber(info[0], "fd");
+	bpf_map_info map = SingleValueMap(info.Env(), fd);
+	__u32 count = ToNumber(info[3], "count");
+	Napi::Uint8Array keys = ToBytes(info[1], "keys", size_t(map.key_size) * count);
+	Napi::Uint8Array values = ToBytes(info[2], "values", size_t(map.value_size) * count);
+	LIBBPF_OPTS(bpf_map_batch_opts, options, .elem_flags = BPF_ANY);
+
+	if (count == 0)
+		return;
+	Check(info.Env(), bpf_map_update_batch(fd, keys.Data(), values.Data(), &count, &options),
+	      "bpf(MAP_UPDATE_BATCH)");
+}
+
+Napi::Value MapDelete(const Napi::CallbackInfo &info)
+{
+	int fd = ToNumber(info[0], "fd");
+	bpf_map_info map = SingleValueMap(info.Env(), fd);
+	Napi::Uint8Array key = ToBytes(info[1], "key", map.key_size);
+	int result = bpf_map_delete_elem(fd, key.Data());
+
+	if (result == -ENOENT)
+		return Napi::Boolean::New(info.Env(), false);
+	Check(info.Env(), result, "bpf(MAP_DELETE_ELEM)");
+	return Napi::Boolean::New(info.Env(), true);
+}
+
+Napi::Value MapNextKey(const Napi::CallbackInfo &info)
+{
+	int fd = ToNumber(info[0], "fd");
+	bpf_map_info map = SingleValueMap(info.Env(), fd);
+	Napi::Uint8Array next = Napi::Uint8Array::New(info.Env(), map.key_size);
+	const void *key = info[1].IsUndefined() ? nullptr : ToBytes(info[1], "key", map.key_size).Data();
+	int result = bpf_map_get_next_key(fd, key, next.Data());
+
+	if (result == -ENOENT)
+		return info.Env().Undefined();
+	Check(info.Env(), result, "bpf(MAP_GET_NEXT_KEY)");
+	return next;
+}
+
+void MapFreeze(const Napi::CallbackInfo &info)
+{
+	Check(info.Env(), bpf_map_freeze(ToNumber(info[0], "fd")), "bpf(MAP_FREEZE)");
+}
+
+Napi::Value ProgramInfoOf(const Napi::CallbackInfo &info)
+{
+	bpf_prog_info program = {};
+	__u32 length = sizeof(program);
+	Napi::Object result = Napi::Object::New(info.Env());
+
+	Check(info.Env(), bpf_obj_get_info_by_fd(ToNumber(info[0], "fd"), &program, &length),
+	      "bpf(OBJ_GET_INFO_BY_FD)");
+	result["type"] = program.type;
+	result["id"] = program.id;
+	result["name"] = Napi::String::New(info.Env(), program.name);
+	result["runCount"] = Napi::BigInt::New(info.Env(), static_cast<uint64_t>(program.run_cnt));
+	return result;
+}
+
+Napi::Value LinkInfoOf(const Napi::CallbackInfo &info)
+{
+	bpf_link_info link = {};
+	__u32 length = sizeof(link);
+	Napi::Object result = Napi::Object::New(info.Env());
+
+	Check(info.Env(), bpf_obj_get_info_by_fd(ToNumber(info[0], "fd"), &link, &length),
+	      "bpf(OBJ_GET_INFO_BY_FD)");
+	result["type"] = link.type;
+	result["id"] = link.id;
+	result["programId"] = link.prog_id;
+	return result;
+}
+
+Napi::Value EnableStats(const Napi::CallbackInfo &info)
+{
+	return Napi::Number::New(info.Env(), Check(info.Env(), bpf_enable_stats(BPF_STATS_RUN_TIME),
+						   "bpf(ENABLE_STATS)"));
+}
+
+Napi::Value Probe(const Napi::CallbackInfo &info)
+{
+	jr_probe probe = {};
+	bool lossless = false;
+
+	if (info[0].IsBigInt())
+		probe.pod = info[0].As<Napi::BigInt>().Uint64Value(&lossless);
+	if (!lossless)
+		throw Napi::TypeError::New(info.Env(), "pod must be an unsigned 64-bit bigint");
+	int result = syscall(__NR_bpf, JR_PROBE_COMMAND, &probe, sizeof(probe));
+	return Napi::Number::New(info.Env(), result < 0 ? errno : 0);
+}
+
+Napi::Value Flock(const Napi::CallbackInfo &info)
+{
+	int fd = ToNumber(info[0], "fd");
+	Napi::Object how = ToObject(info[1], "how");
+	int operation = ToFlag(how["exclusive"], "exclusive") ? LOCK_EX : LOCK_SH;
+	int result;
+
+	if (!ToFlag(how["wait"], "wait"))
+		operation |= LOCK_NB;
+	do
+		result = flock(fd, operation);
+	while (result < 0 && errno == EINTR);
+	if (result < 0 && errno == EWOULDBLOCK)
+		return Napi::Boolean::New(info.Env(), false);
+	Check(info.Env(), result < 0 ? -errno : 0, "flock");
+	return Napi::Boolean::New(info.Env(), true);
+}
+
+void SendPlan(const Napi::CallbackInfo &info)
+{
+	int socket = ToNumber(info[0], "socket");
+	Napi::Uint8Array bytes = ToBytes(info[1], "bytes");
+	if (!info[2].IsArray())
+		throw Napi::TypeError::New(info.Env(), "fds must be an array");
+	Napi::Array array = info[2].As<Napi::Array>();
+	std::vector<int> fds;
+
+	for (uint32_t i = 0; i < array.Length(); i++)
+		fds.push_back(ToNumber(array[i], "an entry of fds"));
+
+	size_t size = fds.size() * sizeof(int);
+	std::vector<char> control(CMSG_SPACE(size));
+	iovec part = {.iov_base = bytes.Data(), .iov_len = bytes.ByteLength()};
+	msghdr message = {};
+	ssize_t sent;
+
+	message.msg_iov = &part;
+	message.msg_iovlen = 1;
+	if (size) {
+		message.msg_control = control.data();
+		message.msg_controllen = control.size();
+		cmsghdr *header = CMSG_FIRSTHDR(&message);
+		header->cmsg_level = SOL_SOCKET;
+		header->cmsg_type = SCM_RIGHTS;
+		header->cmsg_len = CMSG_LEN(size);
+		memcpy(CMSG_DATA(header), fds.data(), size);
+	}
+	do
+		sent = sendmsg(socket, &message, MSG_NOSIGNAL);
+	while (sent < 0 && errno == EINTR);
+	Check(info.Env(), sent < 0 ? -errno : 0, "sendmsg");
+}
+
+void ExitNow(const Napi::CallbackInfo &info)
+{
+	_exit(ToNumber(info[0], "status"));
+}
+
+class BpfObject : public Napi::ObjectWrap<BpfObject>
+{
+public:
+	static Napi::Function Define(Napi::Env env)
+	{
+		return DefineClass(env, "BpfObject",
+				   {
+					   InstanceMethod<&BpfObject::Programs>("programs"),
+					   InstanceMethod<&BpfObject::Maps>("maps"),
+					   InstanceMethod<&BpfObject::SetAutoload>("setAutoload"),
+					   InstanceMethod<&BpfObject::Retarget>("retarget"),
+					   InstanceMethod<&BpfObject::Load>("load"),
+					   InstanceMethod<&BpfObject::MapFd>("mapFd"),
+					   InstanceMethod<&BpfObject::ProgramFd>("programFd"),
+					   InstanceMethod<&BpfObject::Attach>("attach"),
+					   InstanceMethod<&BpfObject::Close>("close"),
+				   });
+	}
+
+	explicit BpfObject(const Napi::CallbackInfo &info) : Napi::ObjectWrap<BpfObject>(info)
+	{
+		std::string path = ToText(info[0], "path");
+
+		libbpf_log.clear();
+		object.reset(bpf_object__open_file(path.c_str(), nullptr));
+		if (!object)
+			throw LoggedError(info.Env(), errno, "open " + path);
+	}
+
+private:
+	bpf_object *Opened(Napi::Env env)
+	{
+		if (!object)
+			throw Napi::Error::New(env, "The BPF object is closed");
+		libbpf_log.clear();
+		return object.get();
+	}
+
+	bpf_program *ProgramArgument(const Napi::CallbackInfo &info)
+	{
+		std::string name = ToText(info[0], "program");
+		bpf_program *program = bpf_object__find_program_by_name(Opened(info.Env()), name.c_str());
+
+		if (!program)
+			throw SystemError(info.Env(), ENOENT, "program " + name);
+		return program;
+	}
+
+	/* A descriptor that outlives the object. */
+	Napi::Value Duplicate(Napi::Env env, int fd, const std::string &operation)
+	{
+		Check(env, fd, operation);
+		int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		return Napi::Number::New(env, Check(env, copy < 0 ? -errno : copy, operation));
+	}
+
+	Napi::Value Programs(const Napi::CallbackInfo &info)
+	{
+		Napi::Array programs = Napi::Array::New(info.Env());
+		bpf_program *program;
+
+		bpf_object__for_each_program(program, Opened(info.Env()))
+		{
+			Napi::Object entry = Napi::Object::New(info.Env());
+
+			entry["name"] = Napi::String::New(info.Env(), bpf_program__name(program));
+			entry["section"] = Napi::String::New(info.Env(), bpf_program__section_name(program));
+			programs[programs.Length()] = entry;
+		}
+		return programs;
+	}
+
+	Napi::Value Maps(const Napi::CallbackInfo &info)
+	{
+		Napi::Array maps = Napi::Array::New(info.Env());
+		bpf_map *map;
+
+		bpf_object__for_each_map(map, Opened(info.Env()))
+		{
+			if (!bpf_map__is_internal(map))
+				maps[maps.Length()] = Napi::String::New(info.Env(), bpf_map__name(map));
+		}
+		return maps;
+	}
+
+	void SetAutoload(const Napi::CallbackInfo &info)
+	{
+		bpf_program *program = ProgramArgument(info);
+
+		CheckLogged(info.Env(), bpf_program__set_autoload(program, ToFlag(info[1], "autoload")),
+		      "set autoload");
+	}
+
+	void Retarget(const Napi::CallbackInfo &info)
+	{
+		bpf_program *program = ProgramArgument(info);
+		std::string function = ToText(info[1], "function");
+		std::string operation = "find " + function + " in the kernel's BTF";
+
+		CheckLogged(info.Env(), bpf_program__set_type(program, BPF_PROG_TYPE_TRACING), operation);
+		CheckLogged(info.Env(), bpf_program__set_expected_attach_type(program, BPF_MODIFY_RETURN), operation);
+		CheckLogged(info.Env(), bpf_program__set_attach_target(program, 0, function.c_str()), operation);
+	}
+
+	void Load(const Napi::CallbackInfo &info)
+	{
+		CheckLogged(info.Env(), bpf_object__load(Opened(info.Env())), "load the BPF object");
+	}
+
+	Napi::Value MapFd(const Napi::CallbackInfo &info)
+	{
+		std::string name = ToText(info[0], "map");
+		int fd = bpf_object__find_map_fd_by_name(Opened(info.Env()), name.c_str());
+
+		return Duplicate(info.Env(), fd, "map " + name);
+	}
+
+	Napi::Value ProgramFd(const Napi::CallbackInfo &info)
+	{
+		bpf_program *program = ProgramArgument(info);
+
+		return Duplicate(info.Env(), bpf_program__fd(program),
+				 std::string("program ") + bpf_program__name(program));
+	}
+
+	Napi::Value Attach(const Napi::CallbackInfo &info)
+	{
+		bpf_program *program = ProgramArgument(info);
+		std::string operation = std::string("attach ") + bpf_program__name(program);
+		/* bpf_program__attach() goes by the section's name, which is no longer true after Retarget(). */
+		bpf_link *link = bpf_program__type(program) == BPF_PROG_TYPE_LSM ?
+					 bpf_program__attach_lsm(program) :
+					 bpf_program__attach_trace(program);
+
+		if (!link)
+			throw LoggedError(info.Env(), errno, operation);
+		std::unique_ptr<bpf_link, int (*)(bpf_link *)> owner(link, bpf_link__destroy);
+		return Duplicate(info.Env(), bpf_link__fd(link), operation);
+	}
+
+	void Close(const Napi::CallbackInfo &)
+	{
+		object.reset();
+	}
+
+	std::unique_ptr<bpf_object, void (*)(bpf_object *)> object{nullptr, bpf_object__close};
+};
+
+class Ring : public Napi::ObjectWrap<Ring>
+{
+public:
+	static Napi::Function Define(Napi::Env env)
+	{
+		return DefineClass(env, "Ring",
+				   {
+					   InstanceMethod<&Ring::Consume>("consume"),
+					   InstanceMethod<&Ring::Watch>("watch"),
+					   InstanceMethod<&Ring::Close>("close"),
+				   });
+	}
+
+	explicit Ring(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Ring>(info)
+	{
+		int fd = ToNumber(info[0], "fd");
+
+		libbpf_log.clear();
+		ring.reset(ring_buffer__new(fd, TakeRecord, this, nullptr));
+		if (!ring)
+			throw LoggedError(info.Env(), errno, "open the ring");
+	}
+
+	~Ring() override
+	{
+		StopWatching();
+	}
+
+private:
+	/* A producer that never rests must not keep the reader in one call for ever. */
+	static constexpr size_t max_records = 1024;
+
+	static int TakeRecord(void *context, void *data, size_t size)
+	{
+		std::vector<std::string> &records = static_cast<Ring *>(context)->records;
+
+		records.emplace_back(static_cast<char *>(data), size);
+		return records.size() < max_records ? 0 : -ENOBUFS;
+	}
+
+	Napi::Value Consume(const Napi::CallbackInfo &info)
+	{
+		Napi::Array result = Napi::Array::New(info.Env());
+
+		records.clear();
+		int taken = ring_buffer__consume(Opened(info.Env()));
+		if (taken != -ENOBUFS)
+			Check(info.Env(), taken, "read the ring");
+		for (const std::string &record : records)
+			result[result.Length()] = NewBytes(info.Env(), record.data(), record.size());
+		return result;
+	}
+
+	/* The poll handle must outlive uv_close()'s callback, so it is not a member. */
+	void Watch(const Napi::CallbackInfo &info)
+	{
+		Napi::Env env = info.Env();
+		uv_loop_t *loop;
+
+		if (!info[0].IsFunction())
+			throw Napi::TypeError::New(env, "callback must be a function");
+		int fd = ring_buffer__epoll_fd(Opened(env));
+		if (poll)
+			throw Napi::Error::New(env, "The ring is already watched");
+		napi_status status = napi_get_uv_event_loop(env, &loop);
+		NAPI_THROW_IF_FAILED_VOID(env, status);
+		auto handle = std::make_unique<uv_poll_t>();
+		Check(env, uv_poll_init(loop, handle.get(), fd), "uv_poll_init");
+		poll = handle.release();
+		poll->data = this;
+		callback = Napi::Persistent(info[0].As<Napi::Function>());
+		Ref();
+		uv_poll_start(poll, UV_READABLE, Notify);
+	}
+
+	static void Notify(uv_poll_t *handle, int, int)
+	{
+		Ring *self = static_cast<Ring *>(handle->data);
+		Napi::Env env = self->callback.Env();
+		Napi::HandleScope scope(env);
+
+		/* libuv is C: no C++ exception may pass through it. */
+		try {
+			self->callback.MakeCallback(self->Value(), {});
+		} catch (const Napi::Error &error) {
+			napi_fatal_exception(env, error.Value());
+		}
+	}
+
+	void StopWatching()
+	{
+		if (!poll)
+			return;
+		uv_poll_stop(poll);
+		uv_close(reinterpret_cast<uv_handle_t *>(poll),
+			 [](uv_handle_t *handle) { delete reinterpret_cast<uv_poll_t *>(handle); });
+		poll = nullptr;
+		callback.Reset();
+	}
+
+	void Close(const Napi::CallbackInfo &)
+	{
+		bool watched = poll != nullptr;
+
+		StopWatching();
+		ring.reset();
+		if (watched)
+			Unref();
+	}
+
+	ring_buffer *Opened(Napi::Env env)
+	{
+		if (!ring)
+			throw Napi::Error::New(env, "The ring is closed");
+		return ring.get();
+	}
+
+	std::unique_ptr<ring_buffer, void (*)(ring_buffer *)> ring{nullptr, ring_buffer__free};
+	std::vector<std::string> records;
+	uv_poll_t *poll = nullptr;
+	Napi::FunctionReference callback;
+};
+
+Napi::Object Init(Napi::Env env, Napi::Object exports)
+{
+	libbpf_set_print(CollectLog);
+	exports.DefineProperties({
+		Napi::PropertyDescriptor::Function(env, exports, "objGet", ObjGet),
+		Napi::PropertyDescriptor::Function(env, exports, "objPin", ObjPin),
+		Napi::PropertyDescriptor::Function(env, exports, "mapCreate", MapCreate),
+		Napi::PropertyDescriptor::Function(env, exports, "mapInfo", MapInfoOf),
+		Napi::PropertyDescriptor::Function(env, exports, "mapLookup", MapLookup),
+		Napi::PropertyDescriptor::Function(env, exports, "mapUpdate", MapUpdate),
+		Napi::PropertyDescriptor::Function(env, exports, "mapUpdateBatch", MapUpdateBatch),
+		Napi::PropertyDescriptor::Function(env, exports, "mapDelete", MapDelete),
+		Napi::PropertyDescriptor::Function(env, exports, "mapNextKey", MapNextKey),
+		Napi::PropertyDescriptor::Function(env, exports, "mapFreeze", MapFreeze),
+		Napi::PropertyDescriptor::Function(env, exports, "programInfo", ProgramInfoOf),
+		Napi::PropertyDescriptor::Function(env, exports, "linkInfo", LinkInfoOf),
+		Napi::PropertyDescriptor::Function(env, exports, "enableStats", EnableStats),
+		Napi::PropertyDescriptor::Function(env, exports, "probe", Probe),
+		Napi::PropertyDescriptor::Function(env, exports, "flock", Flock),
+		Napi::PropertyDescriptor::Function(env, exports, "sendPlan", SendPlan),
+		Napi::PropertyDescriptor::Function(env, exports, "exitNow", ExitNow),
+	});
+	exports.Set("BpfObject", BpfObject::Define(env));
+	exports.Set("Ring", Ring::Define(env));
+	return exports;
+}
+
+} // namespace
+
+NODE_API_MODULE(jailrun, Init)
