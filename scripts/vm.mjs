@@ -6,7 +6,7 @@
 // The guest sees the host's files as they are at boot, except /run, /tmp, /dev/shm (empty tmpfs); what it
 // writes is lost. It has no network but lo, and a scratch ext4 file system at /mnt/ext4.
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -103,7 +103,7 @@ function writeCommand(job, { command, cwd, env }) {
   const words = Object.entries(variables).map(([name, value]) => quote(`${name}=${value}`));
   writeFileSync(
     join(job, 'command'),
-    `cd ${quote(cwd)} || exit 125\nexec env -i ${words.join(' ')} ${command.map(quote).join(' ')}\n`,
+    `cd ${quote(cwd)} || exit 125\nexec /usr/bin/env -i ${words.join(' ')} ${command.map(quote).join(' ')}\n`,
   );
 }
 
@@ -209,12 +209,11 @@ function runQemu(args, timeoutSeconds, interactive) {
 }
 
 function consoleTail(job) {
-  let text = '';
-  try {
-    text = readFileSync(join(job, 'console'), 'utf8');
-  } catch {}
-  const lines = text.replaceAll('\r', '').trimEnd().split('\n').slice(-40);
-  return `The end of the guest's console:\n${lines.join('\n')}`;
+  const path = join(job, 'console');
+  const lines = existsSync(path) ? readFileSync(path, 'utf8').replaceAll('\r', '').trimEnd().split('\n') : [];
+  const death = lines.findIndex((line) => /Kernel panic|BUG:|Oops|general protection/.test(line));
+  const tail = death < 0 ? lines.slice(-20) : lines.slice(death, death + 60);
+  return `The end of the guest's console:\n${tail.join('\n')}`;
 }
 
 if (process.argv[1] === import.meta.filename) {
