@@ -45,7 +45,7 @@ enum jr_access {
 };
 
 enum jr_task_flag {
-	/* Enrolled, but the command has not started: the next successful exec is the command's. */
+	/* What enrolls is jail-enter: the next exec that succeeds is the command's. */
 	JR_TASK_ENTRY = 1,
 	/* Deny nothing, report everything. */
 	JR_TASK_AUDIT = 2,

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Denials: how a verdict of no is counted, told to the pod's ring and the host's, and answered. */
+#ifndef JAILRUN_DENIAL_H
+#define JAILRUN_DENIAL_H
+
+#include "pod.h"
+
+struct ring {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, JR_RING_BYTES);
+};
+
+/* The host's: whoever follows all pods reads it. */
+struct ring denials SEC(".maps");
+
+/* The pods' own, so that one reader does not rob another. Pods without a supervisor have none. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH_OF_MAPS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, JR_MAX_PODS);
+	__type(key, __u64);
+	__array(values, struct ring);
+} pod_rings SEC(".maps");
+
+/*
+ * Begins a denial in the task's scratch and clears what only some denials carry. The caller adds
+ * its target and calls deny().
+ */
+static __always_inline struct jr_denial *begin_denial(struct jail *jail, __u32 hook, __u32 operation)
+{
+	struct jr_denial *denial = &jail->denial;
+
+	denial->hook = hook;
+	denial->operation = operation;
+	denial->rule = 0;
+	denial->reason = JR_REASON_RULE;
+	denial->device = 0;
+	denial->family = 0;
+	denial->protocol = 0;
+	denial->port = 0;
+	denial->path_start = JR_MAX_TARGET - 1;
+	denial->path[JR_MAX_TARGET - 1] = 0;
+	__builtin_memset(denial->address, 0, sizeof(denial->address));
+	return denial;
+}
+
+/*
+ * Reports the denial begun in `jail`. Returns 1 where the operation must fail and 0 where the pod
+ * is only being audited.
+ */
+static __noinline int deny(struct jail *jail, int error)
+{
+	struct jr_denial *denial = &jail->denial;
+	struct task_struct *task = bpf_get_current_task_btf();
+	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	struct jr_pod *pod;
+	void *ring;
+
+	denial->time = bpf_ktime_get_boot_ns();
+	denial->pod = jail->pod;
+	denial->role = jail->role;
+	denial->start_time = task->group_leader->start_boottime;
+	denial->pid = pid_tgid >> 32;
+	denial->tid = (__u32)pid_tgid;
+	denial->ppid = task->real_parent->tgid;
+	denial->uid = (__u32)bpf_get_current_uid_gid();
+	denial->error = error;
+	denial->audit = !!(jail->flags & JR_TASK_AUDIT);
+	denial->sequence = 0;
+	bpf_get_current_comm(denial->comm, sizeof(denial->comm));
+
+	pod = bpf_map_lookup_elem(&pods, &jail->pod);
+	if (pod)
+		denial->sequence = __sync_fetch_and_add(&pod->denials, 1) + 1;
+	ring = bpf_map_lookup_elem(&pod_rings, &jail->pod);
+	if (ring && bpf_ringbuf_output(ring, denial, sizeof(*denial), 0) && pod)
+		__sync_fetch_and_add(&pod->lost, 1);
+	bpf_ringbuf_output(&denials, denial, sizeof(*denial), 0);
+	return !denial->audit;
+}
+
+#endif

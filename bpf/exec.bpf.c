@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * bprm_check_security: enrolls a task that executes a program in a pod's cgroup, and decides every
+ * program that a jailed task executes, interpreters of scripts included (the hook runs once for each).
+ *
+ * The launcher's jail-enter is executed in the pod's cgroup, which enrolls it, and then executes the
+ * command: that one exec is free, whatever the role's list says.
+ */
+#include "path.h"
+
+/* Returns 1 where a task that must be jailed cannot be. */
+static __always_inline int enroll(__u64 cgroup)
+{
+	struct jr_enrollment *enrollment = bpf_map_lookup_elem(&cgroup_enrollment, &cgroup);
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct jr_role *role;
+	struct jail *jail;
+
+	if (!enrollment)
+		return 0;
+	role = bpf_map_lookup_elem(&roles, &enrollment->role);
+	if (!role)
+		return 1;
+	jail = bpf_task_storage_get(&tasks, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!jail)
+		return 1;
+	jail->pod = enrollment->pod;
+	jail->role = enrollment->role;
+	jail->scope = *role;
+	jail->flags = enrollment->flags;
+	jail->last_free_exec = task->self_exec_id + !!(enrollment->flags & JR_TASK_ENTRY);
+	return 0;
+}
+
+SEC("lsm/bprm_check_security")
+int BPF_PROG(jr_bprm_check_security, struct linux_binprm *bprm)
+{
+	struct jail *jail = current_jail();
+	struct inode *inode;
+	__u64 dentry;
+
+	if (!jail)
+		return verdict(enroll(bpf_get_current_cgroup_id()), EACCES);
+	if (exec_is_free(jail)) {
+		/* Once the hook is asked about a script's interpreter, the two differ. */
+		if (bprm->interp == bprm->filename) {
+			inode = bprm->file->f_inode;
+			jail->entry_inode = inode->i_ino;
+			jail->entry_device = inode->i_sb->s_dev;
+			jail->entry_generation = inode->i_generation;
+		}
+		return 0;
+	}
+	if (jail->scope.exec == JR_SCOPE_ANY)
+		return 0;
+	dentry = (__u64)bprm->file->f_path.dentry;
+	if (access_of(jail, dentry) & JR_ACCESS_EXEC)
+		return 0;
+	return verdict(deny_walked(jail, dentry, jail->scope.exec, HOOK_OPERATION(BPRM_CHECK_SECURITY, EXEC)), EACCES);
+}

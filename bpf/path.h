@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The verdict on a path. A rule names an object, so what is walked is not the visible path but the
+ * way from the object's dentry up to its super block's root (d_parent only: no mount is crossed),
+ * and then down again through the role's automaton, which the compiler made for each file system
+ * out of the visible paths. Bind mounts, chroots and private mount namespaces change nothing.
+ */
+#ifndef JAILRUN_PATH_H
+#define JAILRUN_PATH_H
+
+#include "denial.h"
+
+struct descent {
+	struct jail *jail;
+	void *rules;
+};
+
+/* bpf_loop callback: notes the dentry at the cursor and moves up; ends at a root. */
+static long climb(__u32 i, void *context)
+{
+	struct jail *jail = ((struct descent *)context)->jail;
+	struct dentry *dentry = (struct dentry *)jail->cursor;
+	__u64 parent = (__u64)BPF_CORE_READ(dentry, d_parent);
+
+	if (i > JR_MAX_DEPTH)
+		return 1;
+	jail->chain[i] = jail->cursor;
+	jail->depth = i;
+	if (parent == jail->cursor) {
+		jail->reason = JR_REASON_RULE;
+		return 1;
+	}
+	jail->cursor = parent;
+	return 0;
+}
+
+/* bpf_loop callback: follows one component from the root down; ends where nothing below matters. */
+static long descend(__u32 i, void *context)
+{
+	struct descent *descent = context;
+	struct jail *jail = descent->jail;
+	struct jr_rule_key *key = &jail->key;
+	struct jr_rule *next = NULL;
+	struct dentry *dentry;
+	__u32 at = jail->depth - 1 - i;
+	__u32 length;
+
+	if (at >= JR_MAX_DEPTH)
+		return 1;
+	dentry = (struct dentry *)jail->chain[at];
+	length = BPF_CORE_READ(dentry, d_name.len);
+	__builtin_memset(key, 0, sizeof(*key));
+	key->state = jail->now.state;
+	if (length <= JR_MAX_NAME) {
+		key->kind = JR_KEY_NAME;
+		key->length = length;
+		bpf_probe_read_kernel(key->name, length, BPF_CORE_READ(dentry, d_name.name));
+		next = bpf_map_lookup_elem(descent->rules, key);
+	}
+	if (!next && jail->now.flags & JR_RULE_HAS_ANY) {
+		__builtin_memset(key, 0, sizeof(*key));
+		key->state = jail->now.state;
+		key->kind = JR_KEY_ANY_NAME;
+		next = bpf_map_lookup_elem(descent->rules, key);
+	}
+	if (!next)
+		return 1;
+	jail->now = *next;
+	return !!(next->flags & JR_RULE_LEAF);
+}
+
+/*
+ * What the role grants on the dentry: enum jr_access, with the rule that decided in jail->now.
+ * Whatever cannot be decided grants nothing, and jail->reason says why.
+ */
+static __noinline __u32 access_of(struct jail *jail, __u64 dentry_address)
+{
+	struct descent descent = { .jail = jail };
+	struct dentry *dentry = (struct dentry *)dentry_address;
+	struct super_block *sb = BPF_CORE_READ(dentry, d_sb);
+	struct jr_rule *start;
+
+	__builtin_memset(&jail->now, 0, sizeof(jail->now));
+	jail->cursor = dentry_address;
+	jail->depth = 0;
+	jail->reason = JR_REASON_TOO_DEEP;
+	bpf_loop(JR_MAX_DEPTH + 1, climb, &descent, 0);
+	if (jail->reason)
+		return 0;
+	if (jail->cursor != (__u64)BPF_CORE_READ(sb, s_root)) {
+		jail->reason = JR_REASON_DISCONNECTED;
+		return 0;
+	}
+
+	descent.rules = bpf_map_lookup_elem(&role_rules, &jail->role);
+	if (!descent.rules) {
+		jail->reason = JR_REASON_BROKEN;
+		return 0;
+	}
+	__builtin_memset(&jail->key, 0, sizeof(jail->key));
+	jail->key.kind = JR_KEY_DEVICE;
+	jail->key.state = BPF_CORE_READ(sb, s_dev);
+	start = bpf_map_lookup_elem(descent.rules, &jail->key);
+	if (!start) {
+		jail->reason = JR_REASON_UNKNOWN_DEVICE;
+		return 0;
+	}
+	jail->now = *start;
+	if (!(start->flags & JR_RULE_LEAF))
+		bpf_loop(jail->depth, descend, &descent, 0);
+	return jail->now.access;
+}
+
+/* bpf_loop callback: puts one component in front of the denial's path, from the leaf up. */
+static long prepend(__u32 i, void *context)
+{
+	struct jail *jail = ((struct descent *)context)->jail;
+	struct jr_denial *denial = &jail->denial;
+	struct dentry *dentry;
+	__u32 start = denial->path_start;
+	__u32 length;
+
+	if (i >= jail->depth || i >= JR_MAX_DEPTH)
+		return 1;
+	dentry = (struct dentry *)jail->chain[i];
+	length = BPF_CORE_READ(dentry, d_name.len);
+	if (length > 255 || length + 1 > start)
+		return 1;
+	start -= length;
+	bpf_probe_read_kernel(&denial->path[start & (JR_MAX_TARGET - 1)], length & 255,
+			      BPF_CORE_READ(dentry, d_name.name));
+	start -= 1;
+	denial->path[start & (JR_MAX_TARGET - 1)] = '/';
+	denial->path_start = start;
+	return 0;
+}
+
+/* Adds the path that access_of() just walked to a denial. */
+static __noinline void name_target(struct jail *jail, __u64 dentry_address)
+{
+	struct descent descent = { .jail = jail };
+	struct dentry *dentry = (struct dentry *)dentry_address;
+
+	jail->denial.device = BPF_CORE_READ(dentry, d_sb, s_dev);
+	bpf_loop(JR_MAX_DEPTH, prepend, &descent, 0);
+	if (!jail->depth) { /* the root itself */
+		jail->denial.path[JR_MAX_TARGET - 2] = '/';
+		jail->denial.path_start = JR_MAX_TARGET - 2;
+	}
+}
+
+/* Denies what access_of() just refused. `scope` is the role's word on the section that decides. */
+static __noinline int deny_walked(struct jail *jail, __u64 dentry_address, __u32 scope, __u32 hook_operation)
+{
+	struct jr_denial *denial = begin_denial(jail, hook_operation >> 16, hook_operation & 0xffff);
+
+	if (scope == JR_SCOPE_RULES) {
+		denial->reason = jail->reason;
+		denial->rule = denial->operation == JR_OPERATION_EXEC ? jail->now.exec_rule : jail->now.rule;
+	}
+	name_target(jail, dentry_address);
+	return deny(jail, EACCES);
+}
+
+/* Returns 1 where the role's files do not grant all of `wanted` on the dentry. */
+static __noinline int deny_path(struct jail *jail, __u64 dentry_address, __u32 wanted, __u32 hook_operation)
+{
+	if ((access_of(jail, dentry_address) & wanted) == wanted)
+		return 0;
+	return deny_walked(jail, dentry_address, jail->scope.files, hook_operation);
+}
+
+#define HOOK_OPERATION(hook, operation) (JR_HOOK_##hook << 16 | JR_OPERATION_##operation)
+
+#endif

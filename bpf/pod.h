@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Which pod a task is in: the maps that the launcher fills, and the task's own storage. */
+#ifndef JAILRUN_POD_H
+#define JAILRUN_POD_H
+
+#include "kernel.h"
+
+/*
+ * A jailed task's storage. The head is copied to every child; the rest is scratch for the task's
+ * own hooks. Scratch is not per CPU, because programs can be preempted, and not on the stack, which
+ * has 512 bytes. All of it fits into 2048 bytes together with the kernel's own header.
+ */
+struct jail {
+	__u64 pod;
+	__u64 role;
+	struct jr_role scope;
+	__u32 flags; /* enum jr_task_flag */
+	/*
+	 * An exec is free while task->self_exec_id is at most this: the one that enrolled the task and,
+	 * under JR_TASK_ENTRY, the next that succeeds. The kernel counts up at the point of no return.
+	 */
+	__u64 last_free_exec;
+	/* The file that the command was started from: it may be read, so that scripts run. */
+	__u64 entry_inode;
+	__u32 entry_device;
+	__u32 entry_generation;
+
+	struct jr_denial denial;
+	/*
+	 * Scratch of a path walk, see path.h. It follows denial.path, because the verifier bounds
+	 * a copy into that by offset and length apart and wants to see room for both at their largest.
+	 */
+	__u64 chain[JR_MAX_DEPTH + 1];
+	struct jr_rule_key key;
+	struct jr_rule now;
+	__u32 depth;
+	__u32 reason;
+	__u64 cursor;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct jail);
+} tasks SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct jr_meta);
+} meta SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, JR_MAX_PODS);
+	__type(key, __u64);
+	__type(value, struct jr_enrollment);
+} cgroup_enrollment SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, JR_MAX_ROLES);
+	__type(key, __u64);
+	__type(value, struct jr_role);
+} roles SEC(".maps");
+
+struct role_rules_inner {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct jr_rule_key);
+	__type(value, struct jr_rule);
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH_OF_MAPS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, JR_MAX_ROLES);
+	__type(key, __u64);
+	__array(values, struct role_rules_inner);
+} role_rules SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, JR_MAX_PODS);
+	__type(key, __u64);
+	__type(value, struct jr_pod);
+} pods SEC(".maps");
+
+/*
+ * The jail of the running task, or NULL. bpf_storage is NULL for a task that no BPF program ever
+ * gave storage to, which is every unjailed task on most hosts: one load and out.
+ */
+static __always_inline struct jail *current_jail(void)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+
+	if (!task->bpf_storage)
+		return NULL;
+	return bpf_task_storage_get(&tasks, task, NULL, 0);
+}
+
+/* True until the command has started. */
+static __always_inline bool exec_is_free(struct jail *jail)
+{
+	return bpf_get_current_task_btf()->self_exec_id <= jail->last_free_exec;
+}
+
+/*
+ * Turns "denied" into the hook's answer. The empty asm keeps the branch: clang would make
+ * `denied ? -13 : 0` an arithmetic mask, whose range the verifier of 6.12 cannot bound.
+ */
+static __always_inline int verdict(int denied, int error)
+{
+	if (denied) {
+		asm volatile("");
+		return -error;
+	}
+	return 0;
+}
+
+#endif

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * task_alloc: a child is born in its parent's jail. Task storage belongs to one thread and clone()
+ * does not copy it. A child whose storage cannot be made is not born: the fork fails.
+ * io-wq workers are made by copy_process() too, so work handed to io_uring stays jailed.
+ */
+#include "path.h"
+
+SEC("lsm/task_alloc")
+int BPF_PROG(jr_task_alloc, struct task_struct *task)
+{
+	struct jail *jail = current_jail();
+	struct jail *born;
+
+	if (!jail)
+		return 0;
+	born = bpf_task_storage_get(&tasks, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!born) {
+		begin_denial(jail, JR_HOOK_TASK_ALLOC, JR_OPERATION_FORK)->reason = JR_REASON_BROKEN;
+		deny(jail, ENOMEM);
+		return -ENOMEM;
+	}
+	born->pod = jail->pod;
+	born->role = jail->role;
+	born->scope = jail->scope;
+	born->flags = jail->flags;
+	born->last_free_exec = jail->last_free_exec;
+	born->entry_inode = jail->entry_inode;
+	born->entry_device = jail->entry_device;
+	born->entry_generation = jail->entry_generation;
+	return 0;
+}
