@@ -156,8 +156,8 @@ function qemuArguments(job, { image, lsm, interactive }) {
   if (interactive) words.push('jailrun.terminal');
   return [
     ...['-machine', 'q35', '-accel', 'tcg,thread=multi', '-smp', '2', '-m', '3G'],
-    // QEMU 7.2 corrupts flags after cmpxchg16b; five-level page tables only cost time.
-    ...['-cpu', 'max,-cx16,-la57'],
+    // Task storage on Linux 7.2 needs cmpxchg16b (kmalloc_nolock); five-level page tables only cost time.
+    ...['-cpu', 'max,-la57'],
     ...[
       '-nodefaults',
       '-no-user-config',
