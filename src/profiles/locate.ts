@@ -1,0 +1,114 @@
+/**
+ * From paths as written to the objects that they lead to on this host.
+ *
+ * File names are bytes, not text. Paths that come from the host, or are compared with such, are "byte
+ * strings" throughout: strings with one character (U+0000..U+00FF) for each byte.
+ */
+import {
+  type LocatedRole,
+  type PathRule,
+  PolicyError,
+  type PolicyProblem,
+  type ResolvedRole,
+} from './policy.js';
+
+/** The target of the symbolic link at `path`, or undefined when there is none. Both are byte strings. */
+export type ReadLink = (path: string) => string | undefined;
+
+/** As many links as the kernel follows in one path (MAXSYMLINKS); more give ELOOP. */
+const maxLinks = 40;
+
+export function toByteString(text: string): string {
+  return Buffer.from(text, 'utf8').toString('latin1');
+}
+
+export function fromByteString(bytes: string): string {
+  return Buffer.from(bytes, 'latin1').toString('utf8');
+}
+
+export function splitPath(path: string): string[] {
+  return path.split('/').filter((name) => name !== '' && name !== '.');
+}
+
+/** /proc/self and /proc/thread-self are another process's directory for each process that looks. */
+export function isOwnProcess(path: string): boolean {
+  return /^\/proc\/(self|thread-self)(\/|$)/.test(path);
+}
+
+/**
+ * Follows the symbolic links in the paths of `role`, so that each rule names the object its path leads
+ * to. What does not exist (yet) keeps its name below what does. A rule whose path ends in a link also
+ * covers the link itself: whoever may not touch `current -> v2` may not replace the link either.
+ * @throws PolicyError for rules that lead into /proc/self or into a loop of links
+ */
+export function locate(role: ResolvedRole, readLink: ReadLink): LocatedRole {
+  const problems: PolicyProblem[] = [];
+  const read = remember(readLink);
+  const paths: LocatedRole['paths'] = [];
+  for (const rule of role.paths) {
+    const { object, links, fault } = follow(toByteString(rule.text), read);
+    if (fault) problems.push(problemOf(rule, fault));
+    else paths.push({ ...rule, places: [...links, object] });
+  }
+  if (problems.length > 0) throw new PolicyError(problems);
+  return { ...role, paths };
+}
+
+function problemOf({ file, line, column, section, text }: PathRule, fault: string): PolicyProblem {
+  return { code: 'BAD_PATH', file, line, column, where: section, message: `${text} ${fault}` };
+}
+
+/** Rules share most of their directories, so each is looked at once. */
+function remember(readLink: ReadLink): ReadLink {
+  const known = new Map<string, string | undefined>();
+  return (path) => {
+    if (!known.has(path)) known.set(path, readLink(path));
+    return known.get(path);
+  };
+}
+
+export interface Followed {
+  /** Where the path leads: a path without links. */
+  object: string;
+  /** The links that the path's last component was, in the order in which they lead to the object. */
+  links: string[];
+  /** Every place on the way, `/` first: directories, links, and last the object. */
+  way: string[];
+  /** Why the path leads nowhere that a rule could name, and the mend. */
+  fault?: string;
+}
+
+/** Follows every symbolic link in an absolute path, as the kernel would. */
+export function follow(path: string, readLink: ReadLink): Followed {
+  const ahead = splitPath(path).reverse();
+  const followed: Followed = { object: '/', links: [], way: ['/'] };
+  let at: string[] = [];
+  let count = 0;
+  for (let name = ahead.pop(); name !== undefined; name = ahead.pop()) {
+    if (name === '..') {
+      at.pop();
+      continue;
+    }
+    const here = `/${[...at, name].join('/')}`;
+    followed.way.push(here);
+    if (isOwnProcess(here)) {
+      followed.fault =
+        'leads into /proc/self, a different object for each process; this version enforces no such rule';
+      return followed;
+    }
+    const target = readLink(here);
+    if (target === undefined) {
+      at.push(name);
+      continue;
+    }
+    if (++count > maxLinks) {
+      followed.fault = `leads through more than ${maxLinks} symbolic links; mend the loop or name the object itself`;
+      return followed;
+    }
+    if (ahead.length === 0) followed.links.push(here);
+    if (target.startsWith('/')) at = [];
+    ahead.push(...splitPath(target).reverse());
+  }
+  followed.object = `/${at.join('/')}`;
+  return followed;
+}

@@ -1,0 +1,135 @@
+/**
+ * The stages of a policy as types: parsed (`Policy`, what one file says), resolved (`ResolvedRole`,
+ * extends and sets applied), located (`LocatedRole`, symbolic links followed on this host); the last,
+ * `CompiledRole`, is in compile.ts. All but the compiled form are plain JSON values.
+ */
+import type { Scope } from '../abi.js';
+
+/** Where something is written. Lines and columns count from 1; line 0 means the file as a whole. */
+export interface Place {
+  file: string;
+  line: number;
+  column: number;
+}
+
+/** A value and where it is written. */
+export interface Written<T> extends Place {
+  value: T;
+}
+
+/** A port as a rule names it: an IP protocol number (6 TCP, 17 UDP) and 1..65535. */
+export interface Port {
+  protocol: number;
+  port: number;
+}
+
+export type PathSection = 'files.read' | 'files.write' | 'files.deny' | 'exec';
+export type PortSection = 'network.bind' | 'network.connect';
+
+/** A list of absolute paths and `@set` references. */
+export type PathList = Written<string>[];
+
+export interface SetDefinition extends Place {
+  name: string;
+  entries: PathList;
+}
+
+/** A role as one file defines it. A section that is absent says nothing: a base role may. */
+export interface RoleDefinition extends Place {
+  name: string;
+  id: Written<number>;
+  description: string;
+  extends: Written<string>[];
+  mode?: 'enforce' | 'audit';
+  files?: 'any' | 'none' | { read: PathList; write: PathList; deny: PathList };
+  exec?: 'any' | 'none' | PathList;
+  network?: 'any' | 'none' | { bind: Written<Port>[]; connect: Written<Port>[] };
+}
+
+/** What one policy file says, checked in itself but not against the other files. */
+export interface Policy {
+  file: string;
+  sets: SetDefinition[];
+  roles: RoleDefinition[];
+}
+
+/** A rule as a report shows it: its text, the section it stands in, and its place. */
+export interface RuleSource extends Place {
+  section: PathSection | PortSection;
+  /** The path, or `tcp:80`. */
+  text: string;
+  /** The set whose entry this is; absent when the role itself lists it. */
+  set?: string;
+}
+
+export interface PathRule extends RuleSource {
+  section: PathSection;
+}
+
+export interface PortRule extends RuleSource, Port {
+  section: PortSection;
+}
+
+/** A role with its bases and sets applied. A section that nobody wrote is NONE. */
+export interface ResolvedRole {
+  name: string;
+  id: number;
+  description: string;
+  audit: boolean;
+  files: Scope;
+  exec: Scope;
+  network: Scope;
+  paths: PathRule[];
+  ports: PortRule[];
+}
+
+/**
+ * A role whose paths name objects of this host. `places` are byte strings (see locate.ts): where the
+ * rule's path leads, and the symbolic link itself when the path ends in one.
+ */
+export interface LocatedRole extends Omit<ResolvedRole, 'paths'> {
+  paths: (PathRule & { places: string[] })[];
+}
+
+export type ProblemCode =
+  | 'SYNTAX'
+  | 'ENCODING'
+  | 'EMPTY'
+  | 'UNKNOWN_KEY'
+  | 'MISSING_KEY'
+  | 'NOT_ENFORCED'
+  | 'DUPLICATE'
+  | 'WRONG_TYPE'
+  | 'BAD_VALUE'
+  | 'BAD_NAME'
+  | 'BAD_PATH'
+  | 'BAD_PORT'
+  | 'DANGLING'
+  | 'CYCLE'
+  | 'UNREADABLE'
+  | 'UNTRUSTED';
+
+export interface PolicyProblem extends Place {
+  code: ProblemCode;
+  /** The key that is at fault, from the document's top: `roles.web.network.bind`; may be empty. */
+  where: string;
+  /** What is wrong; the mend. */
+  message: string;
+}
+
+/** One line: `file:line:column: where: what is wrong; the mend`. */
+export function describeProblem(problem: PolicyProblem): string {
+  const place = problem.line > 0 ? `${problem.file}:${problem.line}:${problem.column}` : problem.file;
+  return [place, problem.where, problem.message].filter((part) => part !== '').join(': ');
+}
+
+/** A policy that cannot be used. Its message has a line for each problem. */
+export class PolicyError extends Error {
+  readonly problems: readonly PolicyProblem[];
+
+  constructor(problems: readonly PolicyProblem[], options?: ErrorOptions) {
+    super(problems.map(describeProblem).join('\n'), options);
+    this.name = 'PolicyError';
+    this.problems = problems;
+  }
+}

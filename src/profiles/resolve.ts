@@ -1,0 +1,303 @@
+/** Applies `extends` and sets: from what files say to what each role is. */
+import { Scope } from '../abi.js';
+import {
+  type PathList,
+  type PathRule,
+  type PathSection,
+  type Place,
+  type Policy,
+  PolicyError,
+  type PolicyProblem,
+  type Port,
+  type PortRule,
+  type PortSection,
+  type ResolvedRole,
+  type RoleDefinition,
+  type SetDefinition,
+  type Written,
+} from './policy.js';
+import { nearest } from './spelling.js';
+
+/**
+ * Every role of `policies` by name. Names of roles, names of sets and ids are unique over all of them;
+ * the order of the policies does not matter.
+ * @throws PolicyError with every duplicate, dangling name and cycle
+ */
+export function resolve(policies: readonly Policy[]): Map<string, ResolvedRole> {
+  const problems: PolicyProblem[] = [];
+  const sets = index(
+    'set',
+    policies.flatMap((policy) => policy.sets),
+    problems,
+  );
+  const roles = index(
+    'role',
+    policies.flatMap((policy) => policy.roles),
+    problems,
+  );
+  checkIds(roles, problems);
+
+  const paths = expandSets(sets, problems);
+  const layers = stackRoles(roles, paths, problems);
+  if (problems.length > 0) throw new PolicyError(problems);
+
+  const resolved = new Map<string, ResolvedRole>();
+  for (const role of roles.values()) {
+    const layer = layers.get(role.name);
+    if (layer) resolved.set(role.name, finish(role, layer));
+  }
+  return resolved;
+}
+
+function at(place: Place): string {
+  return `${place.file}:${place.line}`;
+}
+
+function index<T extends Place & { name: string }>(
+  kind: 'role' | 'set',
+  definitions: readonly T[],
+  problems: PolicyProblem[],
+): Map<string, T> {
+  const byName = new Map<string, T>();
+  for (const definition of definitions) {
+    const earlier = byName.get(definition.name);
+    if (!earlier) {
+      byName.set(definition.name, definition);
+      continue;
+    }
+    const mend =
+      kind === 'role' ? `; to build on it, give yours another name and extends: [${earlier.name}]` : '';
+    const message = `the ${kind} ${definition.name} is defined already, at ${at(earlier)}${mend || '; rename one'}`;
+    problems.push({
+      code: 'DUPLICATE',
+      ...placeOf(definition),
+      where: `${kind}s.${definition.name}`,
+      message,
+    });
+  }
+  return byName;
+}
+
+function placeOf({ file, line, column }: Place): Place {
+  return { file, line, column };
+}
+
+function checkIds(roles: ReadonlyMap<string, RoleDefinition>, problems: PolicyProblem[]): void {
+  const owners = new Map<number, RoleDefinition>();
+  for (const role of roles.values()) {
+    const owner = owners.get(role.id.value);
+    if (!owner) {
+      owners.set(role.id.value, role);
+      continue;
+    }
+    const message = `${role.id.value} is the id of role ${owner.name} already, at ${at(owner.id)}; choose another`;
+    problems.push({ code: 'DUPLICATE', ...placeOf(role.id), where: `roles.${role.name}.id`, message });
+  }
+}
+
+/**
+ * Names in an order in which each follows all that it uses; those on a cycle, and those that use them,
+ * are left out, and each cycle is reported once. Without recursion: a chain may be as long as a file.
+ */
+function arrange(
+  uses: ReadonlyMap<string, readonly Written<string>[]>,
+  where: (name: string) => string,
+  problems: PolicyProblem[],
+): string[] {
+  const done: string[] = [];
+  const state = new Map<string, 'open' | 'done' | 'cyclic'>();
+  for (const start of uses.keys()) {
+    if (state.has(start)) continue;
+    const trail = [{ name: start, next: 0, cyclic: false }];
+    state.set(start, 'open');
+    for (let top = trail.at(-1); top; top = trail.at(-1)) {
+      const use = uses.get(top.name)?.[top.next++];
+      if (!use) {
+        trail.pop();
+        state.set(top.name, top.cyclic ? 'cyclic' : 'done');
+        if (!top.cyclic) done.push(top.name);
+        const user = trail.at(-1);
+        if (user && top.cyclic) user.cyclic = true;
+        continue;
+      }
+      const used = state.get(use.value);
+      if (used === undefined && uses.has(use.value)) {
+        state.set(use.value, 'open');
+        trail.push({ name: use.value, next: 0, cyclic: false });
+      }
+      if (used === 'open' || used === 'cyclic') top.cyclic = true;
+      if (used === 'open') {
+        const names = trail.map(({ name }) => name);
+        const cycle = [...names.slice(names.indexOf(use.value)), use.value].join(' -> ');
+        const message = `${cycle} is a cycle; remove one of these uses`;
+        problems.push({ code: 'CYCLE', ...placeOf(use), where: where(top.name), message });
+      }
+    }
+  }
+  return done;
+}
+
+/** A path, where it is written, and the set that it came from. */
+type Path = Written<string> & { set?: string };
+
+function isReference(entry: Written<string>): boolean {
+  return entry.value.startsWith('@');
+}
+
+function expandSets(
+  sets: ReadonlyMap<string, SetDefinition>,
+  problems: PolicyProblem[],
+): Map<string, Path[]> {
+  const uses = new Map<string, Written<string>[]>();
+  for (const set of sets.values())
+    uses.set(
+      set.name,
+      set.entries.filter(isReference).map((entry) => ({ ...entry, value: entry.value.slice(1) })),
+    );
+  const expanded = new Map<string, Path[]>();
+  for (const name of arrange(uses, (set) => `sets.${set}`, problems))
+    expanded.set(name, expand(sets.get(name)?.entries ?? [], name, expanded));
+  for (const set of sets.values()) reportDangling(set.entries, `sets.${set.name}`, sets, problems);
+  return expanded;
+}
+
+function reportDangling(
+  entries: PathList,
+  where: string,
+  sets: ReadonlyMap<string, unknown>,
+  problems: PolicyProblem[],
+): void {
+  for (const entry of entries) {
+    const name = entry.value.slice(1);
+    if (!isReference(entry) || sets.has(name)) continue;
+    const message = `there is no set ${entry.value}; ${suggest(name, sets.keys(), '@')}`;
+    problems.push({ code: 'DANGLING', ...placeOf(entry), where, message });
+  }
+}
+
+function suggest(name: string, known: Iterable<string>, sigil: string): string {
+  const meant = nearest(name, known);
+  return meant ? `did you mean ${sigil}${meant}?` : 'define it or correct the name';
+}
+
+/** The paths of a list, each once. `set` is the set whose list it is. */
+function expand(entries: PathList, set: string | undefined, sets: ReadonlyMap<string, Path[]>): Path[] {
+  const paths = new Map<string, Path>();
+  const add = (path: Path) => {
+    if (!paths.has(path.value)) paths.set(path.value, path);
+  };
+  for (const entry of entries) {
+    if (isReference(entry)) for (const path of sets.get(entry.value.slice(1)) ?? []) add(path);
+    else add(set === undefined ? entry : { ...entry, set });
+  }
+  return [...paths.values()];
+}
+
+type Section = 'files' | 'exec' | 'network';
+
+/** What a role says, with all that it extends. An absent scope is one that nobody has written. */
+interface Layer {
+  audit?: boolean;
+  scopes: Map<Section, Scope>;
+  /** By section and text: a rule that comes by two ways is one rule. */
+  rules: Map<string, PathRule | PortRule>;
+}
+
+function emptyLayer(): Layer {
+  return { scopes: new Map(), rules: new Map() };
+}
+
+/** Puts `upper` on `lower`: lists append, `any` and `none` replace what is below them and are replaced. */
+function overlay(lower: Layer, upper: Layer): void {
+  if (upper.audit !== undefined) lower.audit = upper.audit;
+  for (const [section, scope] of upper.scopes) {
+    lower.scopes.set(section, scope);
+    if (scope === Scope.RULES) continue;
+    for (const [key, rule] of lower.rules) if (rule.section.startsWith(section)) lower.rules.delete(key);
+  }
+  for (const [key, rule] of upper.rules) if (!lower.rules.has(key)) lower.rules.set(key, rule);
+}
+
+function stackRoles(
+  roles: ReadonlyMap<string, RoleDefinition>,
+  sets: ReadonlyMap<string, Path[]>,
+  problems: PolicyProblem[],
+): Map<string, Layer> {
+  const uses = new Map<string, Written<string>[]>();
+  for (const role of roles.values()) {
+    uses.set(role.name, role.extends);
+    for (const base of role.extends) {
+      if (roles.has(base.value)) continue;
+      const message = `there is no role ${base.value}; ${suggest(base.value, roles.keys(), '')}`;
+      problems.push({ code: 'DANGLING', ...placeOf(base), where: `roles.${role.name}.extends`, message });
+    }
+  }
+  const layers = new Map<string, Layer>();
+  const order = arrange(uses, (role) => `roles.${role}.extends`, problems);
+  for (const name of order) {
+    const role = roles.get(name);
+    if (!role) continue;
+    const layer = emptyLayer();
+    for (const base of role.extends) overlay(layer, layers.get(base.value) ?? emptyLayer());
+    overlay(layer, ownLayer(role, sets));
+    layers.set(name, layer);
+  }
+  for (const role of roles.values())
+    for (const [section, list] of pathLists(role))
+      reportDangling(list, `roles.${role.name}.${section}`, sets, problems);
+  return layers;
+}
+
+function pathLists({ files, exec }: RoleDefinition): [PathSection, PathList][] {
+  const lists: [PathSection, PathList][] = [];
+  if (typeof files === 'object')
+    lists.push(['files.read', files.read], ['files.write', files.write], ['files.deny', files.deny]);
+  if (typeof exec === 'object') lists.push(['exec', exec]);
+  return lists;
+}
+
+function ownLayer(role: RoleDefinition, sets: ReadonlyMap<string, Path[]>): Layer {
+  const layer = emptyLayer();
+  if (role.mode) layer.audit = role.mode === 'audit';
+  if (role.files) layer.scopes.set('files', scopeOf(role.files));
+  if (role.exec) layer.scopes.set('exec', scopeOf(role.exec));
+  if (role.network) layer.scopes.set('network', scopeOf(role.network));
+  const add = (rule: PathRule | PortRule) => layer.rules.set(`${rule.section} ${rule.text}`, rule);
+  for (const [section, list] of pathLists(role))
+    for (const path of expand(list, undefined, sets)) add(pathRule(path, section));
+  if (typeof role.network === 'object') {
+    for (const port of role.network.bind) add(portRule(port, 'network.bind'));
+    for (const port of role.network.connect) add(portRule(port, 'network.connect'));
+  }
+  return layer;
+}
+
+function scopeOf(section: 'any' | 'none' | object): Scope {
+  if (section === 'any') return Scope.ANY;
+  return section === 'none' ? Scope.NONE : Scope.RULES;
+}
+
+function pathRule(path: Path, section: PathSection): PathRule {
+  return { section, text: path.value, ...placeOf(path), ...(path.set !== undefined && { set: path.set }) };
+}
+
+function portRule(written: Written<Port>, section: PortSection): PortRule {
+  const { protocol, port } = written.value;
+  const text = `${protocol === 6 ? 'tcp' : 'udp'}:${port}`;
+  return { section, text, ...placeOf(written), protocol, port };
+}
+
+function finish(role: RoleDefinition, layer: Layer): ResolvedRole {
+  const rules = [...layer.rules.values()];
+  return {
+    name: role.name,
+    id: role.id.value,
+    description: role.description,
+    audit: layer.audit ?? false,
+    files: layer.scopes.get('files') ?? Scope.NONE,
+    exec: layer.scopes.get('exec') ?? Scope.NONE,
+    network: layer.scopes.get('network') ?? Scope.NONE,
+    paths: rules.filter((rule): rule is PathRule => !('protocol' in rule)),
+    ports: rules.filter((rule): rule is PortRule => 'protocol' in rule),
+  };
+}

@@ -1,0 +1,147 @@
+/**
+ * A plain model of what a role means, to hold the compiler against: a mount namespace that resolves
+ * paths as the kernel does, one component at a time, and rules compared as text with every name of an
+ * object. It shares no code with src/profiles.
+ */
+
+export interface ModelRule {
+  section: 'read' | 'write' | 'deny' | 'exec';
+  path: string[];
+}
+
+export interface ModelRole {
+  rules: ModelRule[];
+  exec: 'any' | 'none' | 'rules';
+}
+
+export interface ModelObject {
+  device: number;
+  path: string[];
+}
+
+interface ModelMount {
+  id: number;
+  parent: number;
+  /** Where in the parent's file system it is mounted. */
+  on: string;
+  device: number;
+  root: string[];
+  point: string[];
+}
+
+const firstId = 20;
+
+export function pathText(names: readonly string[]): string {
+  return `/${names.join('/')}`;
+}
+
+export class Namespace {
+  readonly #mounts: ModelMount[];
+
+  constructor(device: number, root: string[] = []) {
+    this.#mounts = [{ id: firstId, parent: 1, on: '', device, root, point: [] }];
+  }
+
+  mount(point: string[], device: number, root: string[]): void {
+    const under = this.#climb(this.#walk(point));
+    const mount = { id: firstId + this.#mounts.length, parent: under.mount.id, on: pathText(under.path) };
+    this.#mounts.push({ ...mount, device, root, point });
+  }
+
+  bind(from: string[], point: string[]): void {
+    const source = this.#walk(from);
+    this.mount(point, source.mount.device, source.path);
+  }
+
+  /** The object that a visible path leads to. */
+  resolve(path: string[]): ModelObject {
+    const { mount, path: inside } = this.#walk(path);
+    return { device: mount.device, path: inside };
+  }
+
+  #walk(path: string[]): { mount: ModelMount; path: string[] } {
+    const [root] = this.#mounts;
+    if (!root) throw new Error('a namespace has a root');
+    let at = { mount: root, path: root.root };
+    for (const name of path) at = this.#climb({ mount: at.mount, path: [...at.path, name] });
+    return at;
+  }
+
+  #climb(at: { mount: ModelMount; path: string[] }): { mount: ModelMount; path: string[] } {
+    const above = this.#mounts.find(
+      (mount) => mount.parent === at.mount.id && mount.on === pathText(at.path),
+    );
+    return above ? this.#climb({ mount: above, path: above.root }) : at;
+  }
+
+  /** The lines of /proc/self/mountinfo. */
+  lines(): string[] {
+    const mangle = (names: string[]) =>
+      pathText(names).replace(/[ \t\n\\]/g, (c) => `\\0${c.charCodeAt(0).toString(8)}`);
+    return this.#mounts.map(
+      ({ id, parent, device, root, point }) =>
+        `${id} ${parent} 0:${device} ${mangle(root)} ${mangle(point)} rw,relatime shared:1 - ext4 /dev/x rw`,
+    );
+  }
+}
+
+/** Every path over `alphabet` of at most `depth` components. */
+export function allPaths(alphabet: readonly string[], depth: number): string[][] {
+  let last: string[][] = [[]];
+  const all = [...last];
+  for (let i = 0; i < depth; i++) {
+    last = last.flatMap((path) => alphabet.map((name) => [...path, name]));
+    all.push(...last);
+  }
+  return all;
+}
+
+/** The names of each object, by `device:path`, among the visible paths given. */
+export function namesOfObjects(namespace: Namespace, visible: string[][]): Map<string, string[][]> {
+  const names = new Map<string, string[][]>();
+  for (const path of visible) {
+    const key = objectKey(namespace.resolve(path));
+    names.set(key, [...(names.get(key) ?? []), path]);
+  }
+  return names;
+}
+
+export function objectKey({ device, path }: ModelObject): string {
+  return `${device}:${pathText(path)}`;
+}
+
+/** The rules that decide, all alike: of those that cover a name the deepest, on a tie the first in `order`. */
+export function deciding(rules: ModelRule[], names: string[][], order: ModelRule['section'][]): ModelRule[] {
+  const covering = rules.filter(
+    (rule) =>
+      order.includes(rule.section) &&
+      names.some((name) => pathText(name) === pathText(rule.path) || isBelow(name, rule.path)),
+  );
+  const depth = Math.max(...covering.map((rule) => rule.path.length));
+  const deepest = covering.filter((rule) => rule.path.length === depth);
+  const section = order.find((candidate) => deepest.some((rule) => rule.section === candidate));
+  return deepest.filter((rule) => rule.section === section);
+}
+
+function isBelow(name: string[], path: string[]): boolean {
+  return path.length === 0 || pathText(name).startsWith(`${pathText(path)}/`);
+}
+
+export const fileOrder: ModelRule['section'][] = ['deny', 'write', 'read'];
+export const execOrder: ModelRule['section'][] = ['deny', 'exec'];
+
+export function mayRead(role: ModelRole, names: string[][]): boolean {
+  return ['write', 'read'].includes(deciding(role.rules, names, fileOrder)[0]?.section ?? 'none');
+}
+
+export function mayWrite(role: ModelRole, names: string[][]): boolean {
+  return deciding(role.rules, names, fileOrder)[0]?.section === 'write';
+}
+
+export function mayExec(role: ModelRole, names: string[][]): boolean {
+  const section = deciding(role.rules, names, execOrder)[0]?.section;
+  if (role.exec === 'none') return false;
+  if (role.exec === 'rules') return section === 'exec';
+  const denies = role.rules.some((rule) => rule.section === 'deny');
+  return !denies || (names.length > 0 && section === undefined);
+}
