@@ -71,39 +71,30 @@ export function visibleMounts(mounts: readonly Mount[]): Mount[] {
     else if (mount.mountPoint === '/') root = mount;
     else orphans.push(mount);
   }
-  const visible: Mount[] = [];
+  const visible = new Map<string, Mount>();
   const pending: Mount[][] = [orphans];
   if (root) {
     // A look-up starts at the process's root and does not enter what is mounted on top of that: after
     // `mount -t tmpfs x /`, `ls /` still lists the old root.
-    visible.push(root);
+    visible.set('/', root);
     pending.push((children.get(root.id) ?? []).filter((mount) => mount.mountPoint !== '/'));
   }
   for (let siblings = pending.pop(); siblings; siblings = pending.pop()) {
     const byPoint = new Map(siblings.map((mount) => [mount.mountPoint, mount]));
-    for (const mount of byPoint.values()) {
-      if (ancestors(mount.mountPoint).some((point) => byPoint.has(point))) continue;
-      const top = topmost(mount, children);
-      visible.push(top);
-      pending.push(children.get(top.id) ?? []);
+    for (const [point, mount] of byPoint) {
+      if (ancestors(point).some((above) => byPoint.has(above))) continue;
+      // A mount on the root of another one is its child and comes after it, so it replaces it here.
+      visible.set(point, mount);
+      pending.push(children.get(mount.id) ?? []);
     }
   }
-  return visible;
+  return [...visible.values()];
 }
 
 function addTo(children: Map<number, Mount[]>, parent: number, mount: Mount): void {
   const siblings = children.get(parent);
   if (siblings) siblings.push(mount);
   else children.set(parent, [mount]);
-}
-
-/** Climbs the stack of mounts on the root of `mount`. */
-function topmost(mount: Mount, children: ReadonlyMap<number, readonly Mount[]>): Mount {
-  for (let top = mount; ; ) {
-    const above = children.get(top.id)?.findLast((child) => child.mountPoint === top.mountPoint);
-    if (!above) return top;
-    top = above;
-  }
 }
 
 /** The directories above a path, without `/` itself: `/a/b/c` gives `/a/b` and `/a`. */
