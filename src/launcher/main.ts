@@ -1,0 +1,119 @@
+// The command line. The front (native/jailrun.c) starts this with the caller's arguments; what the
+// caller wants run is handed back to the front as a plan, everything else is done here.
+import { Command, CommanderError } from 'commander';
+import { addon } from './addon.js';
+import { JailrunError } from './error.js';
+
+/** Status when jailrun itself failed, so that the command never started. */
+const FAILED = 125;
+
+declare const JAILRUN_VERSION: string;
+
+interface RunOptions {
+  role: string[];
+  policy?: string;
+  audit?: true;
+  name?: string;
+  exec?: true;
+  json?: true;
+}
+
+/**
+ * The options end at the first `--`: no parser sees what follows, so no word of the command can be
+ * taken for an option or a subcommand. A `--` behind the command's name is the command's.
+ */
+function optionsOf(args: string[]): string[] {
+  const end = args.indexOf('--');
+  return end < 0 ? args : args.slice(0, end);
+}
+
+function buildProgram(args: string[]): Command {
+  const options = optionsOf(args);
+  const program = new Command('jailrun')
+    .description('Run any command in a kernel-enforced role.')
+    .usage('[options] [--] COMMAND [ARG…]')
+    .helpOption('-h, --help', 'show this help')
+    .version(JAILRUN_VERSION, '--version', 'show the version')
+    .argument('[command...]')
+    .option('--role <name>', 'the role that the command runs in', (name, earlier: string[]) => [...earlier, name], [])
+    .option('--policy <file>', 'read this policy file (YAML) before the system’s and the built-in ones')
+    .option('--audit', 'deny nothing; report what would have been denied')
+    .option('--name <name>', 'the pod’s name in reports and in its cgroup')
+    .option('--exec', 'become the command: no supervisor stays behind (for services)')
+    .option('--json', 'reports and errors as JSON lines')
+    .enablePositionalOptions()
+    .passThroughOptions()
+    .exitOverride()
+    .configureOutput({ outputError: () => {} })
+    .addHelpText(
+      'after',
+      `
+Exit status: the command's own; 128+n when signal n ended it; 125 when jailrun
+itself failed, so that the command never started; 126 when the command cannot be
+invoked; 127 when it is not found.
+
+Example: jailrun --role webserver -- nginx -g 'daemon off;'`,
+    );
+  program.action(async (operands: string[], chosen: RunOptions) => {
+    const command = operands.length > 0 ? options.length - operands.length : options.length + 1;
+    if (command >= args.length) {
+      throw new JailrunError('USAGE', 'No command is named. Say: jailrun --role NAME -- COMMAND [ARG…]');
+    }
+    const { run } = await import('./run.js');
+    // The front counts its own name as argument 0.
+    run({ ...chosen, command: args[command] as string, position: command + 1 });
+  });
+  // Denials are reported by a process of their own, see report.ts; the front starts it.
+  program.command('report-denials <state>', { hidden: true }).action(async (state: string) => {
+    (await import('./report.js')).reportDenials(state);
+  });
+  program
+    .command('attach')
+    .description('load the programs into the kernel and pin them, so that later runs find them')
+    .action(async () => (await import('./admin.js')).attach());
+  program
+    .command('detach')
+    .description('remove the programs; refused while pods live')
+    .option('--force', 'even while pods live: what runs in them is then held by nothing')
+    .action(async ({ force }: { force?: true }) => (await import('./admin.js')).detach(force === true));
+  program
+    .command('status')
+    .description('say what is attached and which pods live')
+    .option('--json', 'as a line of JSON')
+    .action(async ({ json }: { json?: true }) => (await import('./admin.js')).status(json === true));
+  program
+    .command('doctor')
+    .description('check this host, one line a check, each failure with its fix')
+    .option('--json', 'as JSON lines')
+    .action(async ({ json }: { json?: true }) => (await import('./doctor.js')).doctor(json === true));
+  return program;
+}
+
+async function main(args: string[]): Promise<void> {
+  const options = optionsOf(args);
+  try {
+    await buildProgram(args).parseAsync(options, { from: 'user' });
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return;
+    fail(error, options.includes('--json'));
+  }
+}
+
+/** Says what went wrong on standard error and ends with the status that says so. */
+function fail(error: unknown, json: boolean): never {
+  const known = error instanceof JailrunError;
+  const usage = error instanceof CommanderError;
+  const code = known ? error.code : usage ? 'USAGE' : 'INTERNAL';
+  const message = usage
+    ? `${error.message.replace(/^error: /, '')}. See: jailrun --help`
+    : known
+      ? error.message
+      : String((error as Error)?.stack ?? error);
+  const text = json
+    ? JSON.stringify({ version: 1, type: 'error', code, message })
+    : message.replace(/^/gm, 'jailrun: ');
+  process.stderr.write(`${text}\n`);
+  addon.exitNow(FAILED);
+}
+
+void main(process.argv.slice(2));

@@ -1,0 +1,178 @@
+// The life of a pod in user space: its state file, its cgroup and its map entries, made in an order in
+// which a launcher that is killed at any point leaves nothing that the next one cannot clean up.
+//
+// /run/jailrun/pods/NAME.json has two lines of JSON. The first is written before anything else of the
+// pod exists and names its cgroup; the second gives the pod's id before any map entry exists. Whoever
+// makes the pod holds a flock on the file until the command is in the cgroup: a pod is dead when its
+// file is not locked and its cgroup has no task.
+import { randomBytes } from 'node:crypto';
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
+import { basename, join } from 'node:path';
+import { addon } from './addon.js';
+import { isPopulated, makeCgroup, ownCgroup, removeCgroup } from './cgroup.js';
+import { JailrunError } from './error.js';
+import type { Kernel } from './kernel.js';
+
+const stateDirectory = '/run/jailrun/pods';
+
+/** A rule as a report shows it: its text and where the policy says it. */
+export interface RuleText {
+  section: string;
+  text: string;
+  file: string;
+  line: number;
+}
+
+/** What the first line of a state file says. */
+export interface PodHeader {
+  version: 1;
+  name: string;
+  cgroup: string;
+  role: string;
+  command: string;
+  json: boolean;
+  /** Rule number n of the role is rules[n - 1]. */
+  rules: RuleText[];
+}
+
+/** A pod as its state file tells. The id is missing when its maker died before it had one. */
+export interface PodState extends PodHeader {
+  statePath: string;
+  id?: bigint;
+}
+
+/** A pod that was just made, with the descriptors that its supervisor needs. */
+export interface NewPod {
+  id: bigint;
+  cgroup: string;
+  statePath: string;
+  /** The state file, locked. */
+  stateFd: number;
+}
+
+/**
+ * Names the pod: the command's name, or what --name says, and a random end that makes it unique.
+ * Kept short and plain, since it is a file name and a cgroup's.
+ */
+export function podName(wanted: string): string {
+  const plain = basename(wanted).replace(/[^A-Za-z0-9._-]/g, '_').slice(0, 32);
+  return `${plain || 'pod'}-${randomBytes(4).toString('hex')}`;
+}
+
+/** Makes the state file and the cgroup. The caller adds the map entries and hands the descriptors on. */
+export function makePod(header: Omit<PodHeader, 'version' | 'cgroup'>): NewPod {
+  mkdirSync(stateDirectory, { recursive: true, mode: 0o700 });
+  const cgroup = join(ownCgroup(), `jailrun-${header.name}`);
+  const statePath = join(stateDirectory, `${header.name}.json`);
+  const draft = join(stateDirectory, `.${header.name}`);
+  const stateFd = openSync(draft, 'ax', 0o600);
+  const first: PodHeader = { version: 1, cgroup, ...header };
+  try {
+    addon.flock(stateFd, { exclusive: true, wait: true });
+    writeSync(stateFd, `${JSON.stringify(first)}\n`);
+    renameSync(draft, statePath);
+    const { id } = makeCgroup(cgroup);
+    writeSync(stateFd, `${JSON.stringify({ id: String(id) })}\n`);
+    return { id, cgroup, statePath, stateFd };
+  } catch (error) {
+    removeCgroup(cgroup);
+    rmSync(draft, { force: true });
+    rmSync(statePath, { force: true });
+    closeSync(stateFd);
+    if (error instanceof JailrunError) throw error;
+    throw new JailrunError(
+      'STATE',
+      `The pod's state file ${statePath} cannot be written (${(error as NodeJS.ErrnoException).code}). Make room in /run, or make /run/jailrun writable for root.`,
+      { cause: error },
+    );
+  }
+}
+
+/** Removes what makePod and the caller made, after a failure on the way to the command. */
+export function unmakePod(kernel: Kernel, pod: NewPod): void {
+  if (!removeCgroup(pod.cgroup)) return;
+  kernel.removePod(pod.id);
+  rmSync(pod.statePath, { force: true });
+  closeSync(pod.stateFd);
+}
+
+/** All pods that have a state file. A file that is gone meanwhile or not whole is passed over. */
+export function listPods(): PodState[] {
+  let names: string[];
+  try {
+    names = readdirSync(stateDirectory);
+  } catch {
+    return [];
+  }
+  return names
+    .filter((name) => name.endsWith('.json') && !name.startsWith('.'))
+    .map((name) => readState(join(stateDirectory, name)))
+    .filter((state) => state !== undefined);
+}
+
+/** Reads a state file. Undefined where it is gone or its first line was never finished. */
+export function readState(statePath: string): PodState | undefined {
+  try {
+    const [first, second] = readFileSync(statePath, 'utf8').split('\n');
+    const header = JSON.parse(first ?? '') as PodHeader;
+    return { ...header, statePath, ...(second && { id: BigInt(JSON.parse(second).id) }) };
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Removes the pods whose last task is gone, such as those of a killed supervisor, and the roles
+ * that no pod uses any more. Returns how many pods it removed.
+ */
+export function removeDeadPods(kernel: Kernel): number {
+  let removed = 0;
+  for (const pod of listPods()) {
+    if (!isDead(pod) || !removeCgroup(pod.cgroup)) continue;
+    if (pod.id !== undefined) kernel.removePod(pod.id);
+    rmSync(pod.statePath, { force: true });
+    removed++;
+  }
+  removeDeadDrafts();
+  if (removed > 0) kernel.removeUnusedRoles();
+  return removed;
+}
+
+function isDead(pod: PodState): boolean {
+  if (isPopulated(pod.cgroup)) return false;
+  return isUnlocked(pod.statePath);
+}
+
+function isUnlocked(path: string): boolean {
+  let fd: number;
+  try {
+    fd = openSync(path, 'r');
+  } catch {
+    return false;
+  }
+  try {
+    return addon.flock(fd, { exclusive: true, wait: false });
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** A draft is locked at once and lives for microseconds; one that is a minute old has lost its maker. */
+function removeDeadDrafts(): void {
+  for (const name of readdirSync(stateDirectory)) {
+    const path = join(stateDirectory, name);
+    if (!name.startsWith('.')) continue;
+    const age = Date.now() - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Date.now());
+    if (age > 60_000 && isUnlocked(path)) rmSync(path, { force: true });
+  }
+}

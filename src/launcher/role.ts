@@ -1,0 +1,58 @@
+// From a role's name to what the kernel gets: which policies are in use, and the role compiled for this
+// host's file systems. The YAML parser is loaded only where somebody wrote a policy.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type CompiledRole, compile } from '../profiles/compile.js';
+import { linkReader, type PolicyFile, readPolicies } from '../profiles/load.js';
+import { locate } from '../profiles/locate.js';
+import { parseMountinfo } from '../profiles/mounts.js';
+import { PolicyError, type ResolvedRole } from '../profiles/policy.js';
+import { nearest } from '../profiles/spelling.js';
+import { distDirectory } from './addon.js';
+import { JailrunError } from './error.js';
+
+/** Compiles the role for the mount table of this process. Throws a JailrunError UNKNOWN_ROLE or POLICY. */
+export async function compileRole(name: string, policyFile: string | undefined): Promise<CompiledRole> {
+  try {
+    const roles = await loadRoles(policyFile);
+    const role = roles.get(name);
+    if (!role) throw unknownRole(name, roles);
+    const mounts = role.paths.length > 0 ? parseMountinfo(readFileSync('/proc/self/mountinfo')) : [];
+    return compile(locate(role, linkReader()), mounts);
+  } catch (error) {
+    if (error instanceof PolicyError) throw new JailrunError('POLICY', error.message, { cause: error });
+    throw error;
+  }
+}
+
+async function loadRoles(policyFile: string | undefined): Promise<Map<string, ResolvedRole>> {
+  const files = readPolicies({
+    ...(policyFile !== undefined && { policy: policyFile }),
+    env: process.env,
+    cwd: process.cwd(),
+    uid: process.geteuid?.() ?? 0,
+  });
+  if (files.length === 0) return builtInRoles();
+  return resolveWithBuiltIn(files);
+}
+
+/** The built-in roles, which the build has resolved. */
+function builtInRoles(): Map<string, ResolvedRole> {
+  const roles = JSON.parse(readFileSync(join(distDirectory, 'roles.json'), 'utf8')).roles as ResolvedRole[];
+  return new Map(roles.map((role) => [role.name, role]));
+}
+
+async function resolveWithBuiltIn(files: PolicyFile[]): Promise<Map<string, ResolvedRole>> {
+  const { parse, resolve, readBuiltIn } = await import('../profiles/author.js');
+  const all = [...files, ...readBuiltIn(join(distDirectory, 'profiles'))];
+  return resolve(all.map(({ source, file }) => parse(source, file)));
+}
+
+function unknownRole(name: string, roles: Map<string, ResolvedRole>): JailrunError {
+  const near = nearest(name, roles.keys());
+  const known = [...roles.keys()].sort().join(', ');
+  return new JailrunError(
+    'UNKNOWN_ROLE',
+    `No policy defines a role ${name}${near ? `; did you mean ${near}?` : '.'} The roles are: ${known}`,
+  );
+}

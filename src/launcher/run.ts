@@ -1,0 +1,88 @@
+// A run's first half: everything up to the plan, with which the front starts the command.
+import { closeSync, constants, openSync } from 'node:fs';
+import { Limit, Plan, PlanFd, PlanNumber, TaskFlag } from '../abi.js';
+import { addon } from './addon.js';
+import { JailrunError } from './error.js';
+import { type Kernel, openPins } from './kernel.js';
+import { makePod, type NewPod, podName, removeDeadPods, unmakePod } from './pods.js';
+import { compileRole } from './role.js';
+
+export interface RunRequest {
+  /** The roles named. One is needed; a stack of several is not enforced by this version. */
+  role: string[];
+  policy?: string;
+  audit?: true;
+  name?: string;
+  exec?: true;
+  json?: true;
+  command: string;
+  /** Where the command stands in the front's own argument list. */
+  position: number;
+}
+
+/** Makes the pod, sends the plan to the front and ends this process. Throws a JailrunError when anything fails. */
+export async function run(request: RunRequest): Promise<never> {
+  const role = await compileRole(requireOneRole(request.role), request.policy);
+  const kernel = openPins() ?? (await import('./attach.js')).attach();
+  removeDeadPods(kernel);
+  const pod = makePod({
+    name: podName(request.name ?? request.command),
+    role: role.name,
+    command: request.command,
+    json: request.json === true,
+    rules: role.rules,
+  });
+  try {
+    kernel.createPod({
+      id: pod.id,
+      role,
+      flags: TaskFlag.ENTRY | (request.audit || role.audit ? TaskFlag.AUDIT : 0),
+      keep: request.exec ? 0 : Limit.KEPT_DENIALS,
+    });
+    sendPlan(kernel, pod, request);
+  } catch (error) {
+    unmakePod(kernel, pod);
+    throw error;
+  }
+  return addon.exitNow(0);
+}
+
+function requireOneRole([role, ...more]: string[]): string {
+  if (role === undefined) {
+    throw new JailrunError('USAGE', 'No role is named, so nothing would be allowed. Name one: jailrun --role NAME -- COMMAND');
+  }
+  if (more.length > 0) {
+    throw new JailrunError(
+      'USAGE',
+      `Several roles are named (${[role, ...more].join(', ')}), and this version enforces one. Name one --role, or write a role that extends them.`,
+    );
+  }
+  return role;
+}
+
+function sendPlan(kernel: Kernel, pod: NewPod, request: RunRequest): void {
+  const descriptors = [];
+  descriptors[PlanFd.CGROUP] = openSync(pod.cgroup, constants.O_RDONLY | constants.O_DIRECTORY);
+  descriptors[PlanFd.STATE] = pod.stateFd;
+  descriptors[PlanFd.ENROLLMENT] = kernel.mapFd('cgroup_enrollment');
+  descriptors[PlanFd.PODS] = kernel.mapFd('pods');
+  descriptors[PlanFd.DENIALS] = kernel.mapFd('pod_denials');
+  const plan = Plan.encode({
+    layout: Limit.LAYOUT,
+    flags: (request.exec ? PlanNumber.EXEC : 0) | (request.json ? PlanNumber.JSON : 0),
+    command: request.position,
+    pod: pod.id,
+    cgroup: terminated(pod.cgroup),
+    state: terminated(pod.statePath),
+  });
+  addon.sendPlan(PlanNumber.FD, plan, descriptors);
+  closeSync(descriptors[PlanFd.CGROUP] as number);
+}
+
+function terminated(path: string): Uint8Array {
+  const bytes = Buffer.from(path);
+  if (bytes.length >= PlanNumber.PATH) {
+    throw new JailrunError('CGROUP', `The path ${path} is too long for a plan. Start jailrun in a cgroup that is less deep.`);
+  }
+  return bytes;
+}

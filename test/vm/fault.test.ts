@@ -1,0 +1,163 @@
+// Bad input and faults: a clear error (what, why, the mend), status 125, and the command never starts.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { chmodSync, chownSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import { after, before, describe, test } from 'node:test';
+import { addon, MapType, UpdateFlag } from '../../src/launcher/addon.js';
+import { attach, clearMap, detach, fillMap, jailrun, run, writePolicy } from './jail.js';
+
+const pins = '/sys/fs/bpf/jailrun';
+
+/** Asserts that jailrun failed with this code, and that its command, which prints `ran`, did not run. */
+function assertRefused(outcome: ReturnType<typeof run>, code: string, message: RegExp): void {
+  assert.deepEqual(
+    { status: outcome.status, stdout: outcome.stdout, codes: outcome.errors.map((error) => error.code) },
+    { status: 125, stdout: '', codes: [code] },
+    outcome.stderr,
+  );
+  assert.match(outcome.errors[0]?.message ?? '', message);
+}
+
+/** Runs a command in a mount namespace of its own after some changes there. */
+function runAfter(changes: string): ReturnType<typeof run> {
+  const { status, signal, stdout, stderr } = spawnSync(
+    'unshare',
+    ['-m', 'sh', '-c', `mount --make-rprivate / && ${changes} && exec "$@"`, 'sh', jailrun, '--json', '--role', 'permissive', '--', 'echo', 'ran'],
+    { encoding: 'utf8' },
+  );
+  const errors = stderr
+    .split('\n')
+    .filter((line) => line.startsWith('{'))
+    .map((line) => JSON.parse(line));
+  return { status, signal, stdout, stderr, errors, denials: [] };
+}
+
+const command = ['--', 'echo', 'ran'];
+
+before(attach);
+after(detach);
+
+describe('jailrun refuses to start the command', () => {
+  test('in an unknown role, and names the nearest one', () => {
+    assertRefused(run(['--role', 'webservr', ...command]), 'UNKNOWN_ROLE', /did you mean webserver\?/);
+  });
+  test('without a role', () => {
+    assertRefused(run(command), 'USAGE', /--role NAME/);
+  });
+  test('in two roles, which this version cannot enforce', () => {
+    assertRefused(run(['--role', 'restricted', '--role', 'worker', ...command]), 'USAGE', /enforces one/);
+  });
+  test('with an unknown option', () => {
+    assertRefused(run(['--rolle', 'permissive', ...command]), 'USAGE', /--rolle/);
+  });
+  test('without a command', () => {
+    assertRefused(run(['--role', 'permissive', '--']), 'USAGE', /COMMAND/);
+  });
+
+  const policies: [string, string, RegExp][] = [
+    ['a syntax error', 'version: 1\nroles: {a: [}\n', /bad\.yaml:2:\d+: /],
+    ['an unknown key', 'version: 1\nroles:\n  a:\n    id: 600\n    filez: any\n', /bad\.yaml:5:5: .*filez.*files/],
+    [
+      'a duplicate id',
+      'version: 1\nroles:\n  a: {id: 600, files: any}\n  b: {id: 600, files: any}\n',
+      /bad\.yaml:4:\d+: .*600/,
+    ],
+    ['a wildcard', 'version: 1\nroles:\n  a:\n    id: 600\n    files: {read: ["/srv/*"]}\n', /bad\.yaml:5:\d+: /],
+    ['a power', 'version: 1\nroles:\n  a: {id: 600, allow: [setuid]}\n', /bad\.yaml:3:\d+: .*allow/],
+  ];
+  for (const [what, text, message] of policies) {
+    test(`with a policy that has ${what}, and says where`, () => {
+      const policy = writePolicy('bad', text);
+      assertRefused(run(['--policy', policy, '--role', 'a', ...command]), 'POLICY', message);
+    });
+  }
+  test('with a policy that somebody else may write', () => {
+    const policy = writePolicy('bad', 'version: 1\nroles:\n  a: {id: 600, files: any}\n');
+    chmodSync(policy, 0o666);
+    assertRefused(run(['--policy', policy, '--role', 'a', ...command]), 'POLICY', /chmod go-w/);
+    chmodSync(policy, 0o644);
+    chownSync(policy, 1000, 0);
+    assertRefused(run(['--policy', policy, '--role', 'a', ...command]), 'POLICY', /chown root/);
+    rmSync(policy);
+  });
+  test('with a policy that does not exist', () => {
+    assertRefused(run(['--policy', '/run/none.yaml', '--role', 'a', ...command]), 'POLICY', /does not exist/);
+  });
+
+  test('when it is not root', () => {
+    const { status, stdout, stderr } = spawnSync(
+      'setpriv',
+      ['--reuid=65534', '--regid=65534', '--clear-groups', jailrun, '--role', 'permissive', ...command],
+      { encoding: 'utf8' },
+    );
+    assert.deepEqual([status, stdout], [125, '']);
+    assert.match(stderr, /root/);
+  });
+  test('without cgroup2', () => {
+    assertRefused(runAfter('umount -l /sys/fs/cgroup'), 'NO_CGROUP2', /mount -t cgroup2/);
+  });
+  test('without bpffs', () => {
+    assertRefused(runAfter('umount -l /sys/fs/bpf'), 'NO_BPFFS', /mount -t bpf/);
+  });
+  test('inside a jail, which cannot start another one', () => {
+    const outcome = run(['--role', 'permissive', '--', jailrun, '--json', '--role', 'permissive', ...command]);
+    assertRefused({ ...outcome, errors: outcome.errors.slice(0, 1) }, 'JAILED', /in a jail already/);
+  });
+
+  test('when the enrollment map is full, and works again when it is not', () => {
+    fillMap('cgroup_enrollment');
+    try {
+      assertRefused(run(['--role', 'permissive', ...command]), 'MAP_FULL', /cgroup_enrollment.*32768/);
+    } finally {
+      clearMap('cgroup_enrollment');
+    }
+    assert.equal(run(['--role', 'permissive', ...command]).stdout, 'ran\n');
+  });
+  test('when a program is no longer pinned', () => {
+    unlinkSync(`${pins}/links/jr_socket_bind`);
+    assertRefused(run(['--role', 'permissive', ...command]), 'PINS_INCOMPLETE', /jr_socket_bind/);
+    detach();
+    attach();
+  });
+  test('when the pins have another layout version', () => {
+    renameSync(`${pins}/maps/meta`, `${pins}/maps/old_meta`);
+    const fd = addon.mapCreate({ type: MapType.ARRAY, name: 'meta', keySize: 4, valueSize: 64, maxEntries: 1 });
+    const value = new Uint8Array(64);
+    value[0] = 200;
+    addon.mapUpdate(fd, new Uint8Array(4), value, UpdateFlag.ANY);
+    addon.objPin(fd, `${pins}/maps/meta`);
+    try {
+      assertRefused(run(['--role', 'permissive', ...command]), 'LAYOUT', /layout 200.*jailrun detach/);
+    } finally {
+      unlinkSync(`${pins}/maps/meta`);
+      renameSync(`${pins}/maps/old_meta`, `${pins}/maps/meta`);
+    }
+  });
+});
+
+describe('with nothing attached yet, jailrun refuses to start the command', () => {
+  before(detach);
+  after(attach);
+  test('without BTF', () => {
+    assertRefused(runAfter('mount -t tmpfs none /sys/kernel/btf'), 'NO_BTF', /CONFIG_DEBUG_INFO_BTF/);
+  });
+});
+
+describe('the exit status', () => {
+  const status = (...words: string[]) => run(['--role', 'permissive', '--', ...words]).status;
+  test('is the command’s own', () => assert.equal(status('sh', '-c', 'exit 7'), 7));
+  test('is 127 when the command is not found', () => assert.equal(status('no-such-command'), 127));
+  test('is 127 when the named file does not exist', () => assert.equal(status('/no/such/file'), 127));
+  test('is 126 when the command is not executable', () => {
+    writeFileSync('/run/jailrun-test/plain', 'text', { mode: 0o644 });
+    assert.equal(status('/run/jailrun-test/plain'), 126);
+  });
+  test('is 126 when the command is a directory', () => assert.equal(status('/usr'), 126));
+  test('is a death by the same signal when a signal ends the command', () => {
+    assert.equal(run(['--role', 'permissive', '--', 'sh', '-c', 'kill -KILL $$']).signal, 'SIGKILL');
+  });
+  test('is 128+n for a shell', () => {
+    const script = `${jailrun} --role permissive -- sh -c 'kill -TERM $$'; echo $?`;
+    assert.match(spawnSync('sh', ['-c', script], { encoding: 'utf8' }).stdout, /^143$/m);
+  });
+});

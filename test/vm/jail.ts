@@ -1,0 +1,132 @@
+// Running things jailed in the VM, and what they leave behind.
+import { spawnSync } from 'node:child_process';
+import { closeSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { addon } from '../../src/launcher/addon.js';
+import type { DenialReport } from '../../src/launcher/report.js';
+
+const root = join(import.meta.dirname, '../../..');
+export const jailrun = join(root, 'dist/jailrun');
+export const act = join(root, 'build/act');
+
+export interface Outcome {
+  status: number | null;
+  signal: NodeJS.Signals | null;
+  stdout: string;
+  stderr: string;
+  denials: DenialReport[];
+  /** Errors of jailrun's own, with --json. */
+  errors: { code: string; message: string }[];
+}
+
+/** Runs jailrun with --json and sorts what it writes to standard error. */
+export function run(args: string[], options: { input?: string; env?: NodeJS.ProcessEnv; cwd?: string } = {}): Outcome {
+  const { status, signal, stdout, stderr } = spawnSync(jailrun, ['--json', ...args], {
+    encoding: 'utf8',
+    maxBuffer: 64 << 20,
+    ...options,
+  });
+  const rows = stderr
+    .split('\n')
+    .filter((line) => line.startsWith('{"version":1,'))
+    .map((line) => JSON.parse(line));
+  return {
+    status,
+    signal,
+    stdout,
+    stderr,
+    denials: rows.filter(({ type }) => type === 'denial'),
+    errors: rows.filter(({ type }) => type === 'error'),
+  };
+}
+
+/** Writes a policy where root may use it, and returns its path. */
+export function writePolicy(name: string, text: string): string {
+  mkdirSync('/run/jailrun-test', { recursive: true, mode: 0o755 });
+  const path = `/run/jailrun-test/${name}.yaml`;
+  writeFileSync(path, text);
+  return path;
+}
+
+/** What one line of a script of acts did. */
+export interface Act {
+  result: string;
+  pid: number;
+}
+
+/** Runs `act` once for each row in one shell, jailed by `options` or, without them, not at all. */
+export function runActs(rows: string[][], options?: string[]): { acts: Act[]; denials: DenialReport[]; stderr: string } {
+  const script = rows.map((row) => `${[act, ...row].map(quote).join(' ')}\n`).join('');
+  const outcome = options
+    ? run([...options, '--', '/bin/sh'], { input: script })
+    : { ...spawnSync('/bin/sh', { input: script, encoding: 'utf8' }), denials: [] };
+  const acts = outcome.stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => {
+      const [result = '', pid] = line.split(' ');
+      return { result, pid: Number(pid) };
+    });
+  if (acts.length !== rows.length) {
+    throw new Error(`${rows.length} acts, but ${acts.length} results:\n${outcome.stdout}\n${outcome.stderr}`);
+  }
+  return { acts, denials: outcome.denials, stderr: outcome.stderr };
+}
+
+/** Attaches the programs; fails the test file where that fails. */
+export function attach(): void {
+  const { status, stderr } = spawnSync(jailrun, ['attach'], { encoding: 'utf8' });
+  if (status !== 0) throw new Error(stderr);
+}
+
+export function detach(): void {
+  const { status, stderr } = spawnSync(jailrun, ['detach', '--force'], { encoding: 'utf8' });
+  if (status !== 0) throw new Error(stderr);
+}
+
+const pin = (map: string): string => `/sys/fs/bpf/jailrun/maps/${map}`;
+
+function withMap<T>(map: string, action: (fd: number) => T): T {
+  const fd = addon.objGet(pin(map));
+  try {
+    return action(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function keysOf(fd: number): Uint8Array[] {
+  const keys: Uint8Array[] = [];
+  for (let key = addon.mapNextKey(fd, undefined); key; key = addon.mapNextKey(fd, key)) keys.push(key);
+  return keys;
+}
+
+/** How many entries a pinned map has. */
+export const mapSize = (map: string): number => withMap(map, (fd) => keysOf(fd).length);
+
+/** Removes all entries of a pinned map. */
+export const clearMap = (map: string): void =>
+  withMap(map, (fd) => {
+    for (const key of keysOf(fd)) addon.mapDelete(fd, key);
+  });
+
+/** Adds entries with the keys 1, 2, 3, … until the pinned map is full. */
+export const fillMap = (map: string): void =>
+  withMap(map, (fd) => {
+    const { valueSize, maxEntries } = addon.mapInfo(fd);
+    const count = maxEntries - keysOf(fd).length;
+    const keys = new BigUint64Array(count).map((_, i) => BigInt(i + 1));
+    addon.mapUpdateBatch(fd, new Uint8Array(keys.buffer), new Uint8Array(count * valueSize), count);
+  });
+
+/** Waits until `condition` holds; fails after ten seconds. */
+export async function until(condition: () => boolean): Promise<void> {
+  const end = Date.now() + 10_000;
+  while (!condition()) {
+    if (Date.now() > end) throw new Error(`waited in vain for ${condition}`);
+    await sleep(50);
+  }
+}
+
+const quote = (word: string): string => `'${word.replaceAll("'", "'\\''")}'`;
