@@ -223,20 +223,23 @@ class Automaton {
 
   /** Builds the state of an object that goes by `names`, and all that lie below it. */
   explore(names: readonly Name[], settled: Settled): Target {
-    const arrived = names.filter(({ ahead }) => ahead.length === 0).map(({ node }) => node);
-    const files = [...arrived, settled].map((node) => node.files).reduce(better);
-    const exec = [...arrived, settled].map((node) => node.exec).reduce(better);
+    let { files, exec } = settled;
+    const components = new Set<string>();
+    for (const { node, ahead } of names) {
+      if (ahead[0] !== undefined) {
+        components.add(ahead[0]);
+        continue;
+      }
+      files = better(files, node.files);
+      exec = better(exec, node.exec);
+      for (const component of node.children.keys()) components.add(component);
+    }
     const answer = {
       access: accessOf(files) | accessOf(exec),
       rule: files.rule,
       execRule: exec.rule,
       hidden: names.length === 0 && settled.files === noRule && settled.exec === noRule,
     };
-    const components = new Set<string>();
-    for (const { node, ahead } of names) {
-      if (ahead[0] !== undefined) components.add(ahead[0]);
-      else for (const component of node.children.keys()) components.add(component);
-    }
     const edges: State['edges'] = [];
     for (const component of [...components].sort()) {
       const target = this.#follow(names, settled, component);
@@ -270,11 +273,9 @@ class Automaton {
 
   /** The state with these edges: two that answer alike are one. */
   #stateWith(edges: State['edges']): State {
-    const key = edges
-      .map(([name, { access, rule, execRule, state }]) =>
-        [name, access, rule, execRule, state?.number ?? 0].join('/'),
-      )
-      .join('//');
+    let key = '';
+    for (const [name, { access, rule, execRule, state }] of edges)
+      key += `${name}/${access}/${rule}/${execRule}/${state?.number ?? 0}/`;
     let state = this.#known.get(key);
     if (!state) {
       state = { number: this.states.length + 1, edges };
