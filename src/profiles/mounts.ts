@@ -31,7 +31,8 @@ function parseLine(line: string): Mount {
   const [id, parent, device, root, mountPoint] = fields;
   const numbers = /^([0-9]+):([0-9]+)$/.exec(device ?? '');
   // Optional fields, then a lone hyphen, then the type.
-  const fsType = fields[fields.indexOf('-', 6) + 1];
+  const hyphen = fields.indexOf('-', 6);
+  const fsType = hyphen > 0 && fields[hyphen + 1];
   if (
     !numbers ||
     !root ||

@@ -96,6 +96,7 @@ function checkSyntax(reader: Reader, text: string, document: Document.Parsed): v
   const yaml = document.directives?.yaml;
   if (yaml?.explicit && yaml.version !== '1.2')
     report(0, `policies are YAML 1.2, not ${yaml.version}; remove the %YAML line`);
+  if (lines.size > 0) return;
   visit(document, {
     Node(_, node) {
       if (isAlias(node) || node.anchor !== undefined)
@@ -314,7 +315,7 @@ function readPolicy(reader: Reader, contents: Node | null): Policy {
   if (version) reader.integer(version.value, version.where, 1, 1);
   const sets = entries.get('sets');
   const roles = entries.get('roles');
-  if (version && !sets && !roles)
+  if (version && isMap(contents) && contents.items.length === 1)
     reader.report('EMPTY', version.place, '', 'the policy defines neither sets nor roles; add some');
   if (sets) policy.sets = readNamed(reader, sets, readSet);
   if (roles) policy.roles = readNamed(reader, roles, readRole);

@@ -66,8 +66,10 @@ function index<T extends Place & { name: string }>(
       continue;
     }
     const mend =
-      kind === 'role' ? `; to build on it, give yours another name and extends: [${earlier.name}]` : '';
-    const message = `the ${kind} ${definition.name} is defined already, at ${at(earlier)}${mend || '; rename one'}`;
+      kind === 'role'
+        ? `give yours another name, and extends: [${earlier.name}] to build on it`
+        : 'rename one';
+    const message = `the ${kind} ${definition.name} is defined already, at ${at(earlier)}; ${mend}`;
     problems.push({
       code: 'DUPLICATE',
       ...placeOf(definition),

@@ -23,7 +23,7 @@ function editDistance(from: string, to: string): number {
 
 /** The known word that `word` was probably meant to be: at most a third of it is wrong. */
 export function nearest(word: string, known: Iterable<string>): string | undefined {
-  const limit = Math.max(1, Math.floor(word.length / 3));
+  const limit = Math.floor(word.length / 3);
   let best: string | undefined;
   let bestDistance = limit + 1;
   for (const candidate of known) {
