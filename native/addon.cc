@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -346,6 +347,42 @@ Napi::Value Probe(const Napi::CallbackInfo &info)
 		throw Napi::TypeError::New(info.Env(), "pod must be an unsigned 64-bit bigint");
 	int result = syscall(__NR_bpf, JR_PROBE_COMMAND, &probe, sizeof(probe));
 	return Napi::Number::New(info.Env(), result < 0 ? errno : 0);
+}
+
+class Descriptor
+{
+public:
+	explicit Descriptor(int fd) : fd(fd)
+	{
+	}
+	Descriptor(const Descriptor &) = delete;
+	~Descriptor()
+	{
+		close(fd);
+	}
+	const int fd;
+};
+
+/* A mount that has no place in the tree gives access without showing anything to anybody else. */
+Napi::Value ReadUnmounted(const Napi::CallbackInfo &info)
+{
+	Napi::Env env = info.Env();
+	std::string type = ToText(info[0], "type");
+	std::string path = ToText(info[1], "path");
+	auto check = [&](const char *operation, int result) {
+		return Check(env, result < 0 ? -errno : result, std::string(operation) + " " + type);
+	};
+	Descriptor context(check("fsopen", fsopen(type.c_str(), FSOPEN_CLOEXEC)));
+	check("fsconfig", fsconfig(context.fd, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0));
+	Descriptor root(check("fsmount", fsmount(context.fd, FSMOUNT_CLOEXEC, 0)));
+	Descriptor file(check("open a file of", openat(root.fd, path.c_str(), O_RDONLY | O_CLOEXEC)));
+	std::string text;
+	char part[4096];
+	int length;
+
+	while ((length = check("read a file of", read(file.fd, part, sizeof(part)))) > 0)
+		text.append(part, length);
+	return Napi::String::New(env, text);
 }
 
 Napi::Value Flock(const Napi::CallbackInfo &info)
@@ -695,6 +732,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports)
 		Napi::PropertyDescriptor::Function(env, exports, "linkInfo", LinkInfoOf),
 		Napi::PropertyDescriptor::Function(env, exports, "enableStats", EnableStats),
 		Napi::PropertyDescriptor::Function(env, exports, "probe", Probe),
+		Napi::PropertyDescriptor::Function(env, exports, "readUnmounted", ReadUnmounted),
 		Napi::PropertyDescriptor::Function(env, exports, "flock", Flock),
 		Napi::PropertyDescriptor::Function(env, exports, "sendPlan", SendPlan),
 		Napi::PropertyDescriptor::Function(env, exports, "exitNow", ExitNow),

@@ -106,8 +106,14 @@ export interface Addon {
   /** The kernel counts the runs of all programs for as long as the returned descriptor is open. */
   enableStats(): number;
 
-  /** Asks what holds this task (enum jr_probe_answer). Returns the errno, EINVAL where nothing does. */
+  /**
+   * Asks what holds this task (enum jr_probe_answer). Returns the errno, EINVAL where nothing does.
+   * On Linux 7.2 the bits of a bpf(2) command above the lower 16 are flags, of which bit 16 makes
+   * the kernel read more arguments and answer E2BIG, so the probe's number must have none of them.
+   */
   probe(pod: bigint): number;
+  /** Reads a file of a kernel file system such as `securityfs`, whether or not that is mounted. */
+  readUnmounted(type: string, path: string): string;
   /** flock(2). Returns false where the lock is another's and `wait` is false. */
   flock(fd: number, how: { exclusive: boolean; wait: boolean }): boolean;
   /** Sends one message with descriptors attached. */
@@ -117,7 +123,7 @@ export interface Addon {
 }
 
 /** What the build makes: the bundle lies beside the addon; what tsc makes of this file lies in build/src/launcher. */
-const distDirectory =
+export const distDirectory =
   basename(import.meta.dirname) === 'dist' ? import.meta.dirname : join(import.meta.dirname, '../../../dist');
 
 /** The object with the BPF programs. */

@@ -1,0 +1,256 @@
+// Loading, attaching and pinning the programs: all of them or nothing, and removing them again.
+import { createHash } from 'node:crypto';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  unlinkSync,
+} from 'node:fs';
+import { constants } from 'node:os';
+import { join } from 'node:path';
+import { Limit, Meta } from '../abi.js';
+import { type AddonError, addon, type BpfObject, bpfObjectPath, UpdateFlag } from './addon.js';
+import { JailrunError } from './error.js';
+import { checkHost, chooseWay, readFacts, type Way } from './host.js';
+import { hostPlaces, type Kernel, openPins, type Places, pinsOf, refuseInJail, withLock } from './kernel.js';
+
+/** Where the function that calls the hook is not security_HOOK. */
+const wrappers: Record<string, string> = { bprm_check_security: 'security_bprm_check' };
+
+/** What detach() removed. */
+export interface Detached {
+  links: number;
+  maps: number;
+  /** Pods that lived: what runs in them is now held by nothing. */
+  pods: number;
+}
+
+/**
+ * Attaches the programs and pins them, or finds them attached. Throws a JailrunError that says what
+ * this host lacks; then nothing is left behind. HOST_REFUSES means that the kernel forbids root to
+ * load BPF programs.
+ */
+export function attach(places: Places = hostPlaces): Kernel {
+  refuseInJail();
+  const facts = readFacts();
+  for (const { error } of checkHost(places, facts)) if (error) throw error;
+  return withLock(places, () => {
+    const attached = openPins(places);
+    if (attached) return attached;
+    removeLeftovers(places);
+    // bpffs refuses names with a dot.
+    const staging = join(places.bpffs, `jailrun-new-${process.pid}`);
+    try {
+      pinAll(staging, chooseWay(facts));
+      // Until here no other process sees a pin; from here on it sees all of them.
+      renameSync(staging, pinsOf(places));
+    } catch (error) {
+      removePins(staging);
+      throw error;
+    }
+    return openPins(places) as Kernel;
+  });
+}
+
+/**
+ * Removes the programs, of whatever version. Refuses while pods live unless forced. Undefined where
+ * nothing was attached.
+ */
+export function detach({ force = false } = {}, places: Places = hostPlaces): Detached | undefined {
+  refuseInJail();
+  return withLock(places, () => {
+    removeLeftovers(places);
+    const pins = pinsOf(places);
+    if (!existsSync(pins)) return undefined;
+    const pods = countPods(pins);
+    if (pods > 0 && !force) {
+      throw new JailrunError(
+        'PODS_LIVE',
+        `${pods} ${pods > 1 ? 'pods live' : 'pod lives'}, and without the programs nothing would hold what runs there. End them (jailrun status lists them), or let go of them: jailrun detach --force`,
+      );
+    }
+    const links = readNames(join(pins, 'links')).length;
+    const maps = readNames(join(pins, 'maps')).length;
+    // In one step, so that no other process finds only a part of the programs.
+    const old = join(places.bpffs, `jailrun-old-${process.pid}`);
+    renameSync(pins, old);
+    removePins(old);
+    return { links, maps, pods };
+  });
+}
+
+function pinAll(directory: string, way: Way): void {
+  const object = openObject();
+  const fds: number[] = [];
+  const keep = (fd: number): number => {
+    fds.push(fd);
+    return fd;
+  };
+  try {
+    if (way === 'fmod_ret') retargetAll(object);
+    load(object);
+    for (const kind of ['maps', 'programs', 'links'])
+      mkdirSync(join(directory, kind), { recursive: true, mode: 0o700 });
+    for (const name of object.maps()) addon.objPin(keep(object.mapFd(name)), join(directory, 'maps', name));
+    const programs = object.programs().map(({ name }) => name);
+    for (const name of programs) {
+      addon.objPin(keep(object.programFd(name)), join(directory, 'programs', name));
+      addon.objPin(keep(attachProgram(object, name)), join(directory, 'links', name));
+    }
+    testLive(object, way);
+    writeMeta(keep(object.mapFd('meta')), way, programs.length);
+  } finally {
+    for (const fd of fds) closeSync(fd);
+    object.close();
+  }
+}
+
+function openObject(): BpfObject {
+  try {
+    return new addon.BpfObject(bpfObjectPath);
+  } catch (cause) {
+    throw new JailrunError(
+      'NO_OBJECT',
+      `The BPF programs ${bpfObjectPath} cannot be opened (${(cause as AddonError).code}). Build them: npm run build`,
+      { cause },
+    );
+  }
+}
+
+/** Programs of other kinds, such as tracepoints, are called either way. */
+function retargetAll(object: BpfObject): void {
+  for (const { name, section } of object.programs()) {
+    const hook = /^lsm\/(.+)$/.exec(section)?.[1];
+    if (hook === undefined) continue;
+    const target = wrappers[hook] ?? `security_${hook}`;
+    try {
+      object.retarget(name, target);
+    } catch (cause) {
+      throw hookMissing(name, target, cause as AddonError);
+    }
+  }
+}
+
+function load(object: BpfObject): void {
+  try {
+    object.load();
+  } catch (error) {
+    const cause = error as AddonError;
+    if (cause.code === 'EPERM') {
+      throw new JailrunError(
+        'HOST_REFUSES',
+        'This host forbids even root to load BPF programs (EPERM), so nothing can be enforced on it: a container, a sandbox or kernel lockdown stands in between. Use a host that permits them, or a VM.',
+        { cause },
+      );
+    }
+    throw new JailrunError(
+      'LOAD',
+      `The kernel does not accept the programs (${cause.code}), so no rule would hold. Use a kernel that jailrun is tested on (6.1, 6.12, 7.2). It said:\n${lastLines(cause.log)}`,
+      { cause },
+    );
+  }
+}
+
+/** Enough to see which program and which instruction; the whole log is in the cause. */
+const lastLines = (log = ''): string => log.trimEnd().split('\n').slice(-16).join('\n');
+
+function attachProgram(object: BpfObject, name: string): number {
+  try {
+    return object.attach(name);
+  } catch (cause) {
+    throw hookMissing(name, 'its hook', cause as AddonError);
+  }
+}
+
+function hookMissing(program: string, target: string, cause: AddonError): JailrunError {
+  return new JailrunError(
+    'HOOK_MISSING',
+    `The program ${program} cannot be attached to ${target} (${cause.code}), so what it decides would be allowed. Use a kernel that jailrun is tested on (6.1, 6.12, 7.2).`,
+    { cause },
+  );
+}
+
+/**
+ * Proves that the kernel calls the programs: it must count runs of those whose hooks an open and a
+ * bpf(2) pass. Without this a hook that accepts programs and ignores them would go unnoticed.
+ */
+function testLive(object: BpfObject, way: Way): void {
+  const stats = addon.enableStats();
+  const probes = ['jr_file_open', 'jr_bpf'].map((name) => ({ name, fd: object.programFd(name) }));
+  try {
+    const before = probes.map(({ fd }) => addon.programInfo(fd).runCount);
+    closeSync(openSync('/dev/null', 'r'));
+    const answer = addon.probe(0n);
+    const idle = probes.filter(({ fd }, i) => addon.programInfo(fd).runCount === before[i]);
+    if (idle.length > 0 || answer !== constants.errno.EINVAL) {
+      const what =
+        idle.length > 0
+          ? `${idle.map(({ name }) => name).join(', ')} did not run when it should have`
+          : `the probe answered errno ${answer} and not EINVAL`;
+      throw new JailrunError(
+        'NOT_LIVE',
+        `The programs are attached (${way}) but do not work: ${what}. Nothing would be enforced. Use a kernel that jailrun is tested on (6.1, 6.12, 7.2).`,
+      );
+    }
+  } finally {
+    for (const { fd } of probes) closeSync(fd);
+    closeSync(stats);
+  }
+}
+
+function writeMeta(fd: number, way: Way, hooks: number): void {
+  const digest = createHash('sha256').update(readFileSync(bpfObjectPath)).digest();
+  const meta = {
+    layout: Limit.LAYOUT,
+    hooks,
+    build: digest.subarray(0, 16),
+    fmodRet: way === 'fmod_ret' ? 1 : 0,
+  };
+  addon.mapUpdate(fd, new Uint8Array(4), Meta.encode(meta), UpdateFlag.ANY);
+  addon.mapFreeze(fd);
+}
+
+/** Pins that an attach or a detach left which was killed half way. The lock tells that none is at work. */
+function removeLeftovers({ bpffs }: Places): void {
+  for (const name of readNames(bpffs)) {
+    if (/^jailrun-(new|old)-\d+$/.test(name)) removePins(join(bpffs, name));
+  }
+}
+
+/** Links first: a program without its maps is no worse than no program, but nothing should outlast a link. */
+function removePins(directory: string): void {
+  for (const kind of ['links', 'programs', 'maps']) {
+    const path = join(directory, kind);
+    for (const name of readNames(path)) unlinkSync(join(path, name));
+    if (existsSync(path)) rmdirSync(path);
+  }
+  if (existsSync(directory)) rmdirSync(directory);
+}
+
+/** Counts without knowing the layout: detach() must be able to remove another version's pins. */
+function countPods(pins: string): number {
+  const path = join(pins, 'maps/pods');
+  if (!existsSync(path)) return 0;
+  const fd = addon.objGet(path);
+  try {
+    let count = 0;
+    for (let key = addon.mapNextKey(fd, undefined); key; key = addon.mapNextKey(fd, key)) count++;
+    return count;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function readNames(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
+}

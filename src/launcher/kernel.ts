@@ -1,0 +1,307 @@
+// The pinned programs' maps: what a pod and a role are in the kernel, and the order in which they are
+// written there. Attaching and detaching is in attach.ts, which a plain run does not need.
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, statfsSync } from 'node:fs';
+import { join } from 'node:path';
+import { Denial, Enrollment, Limit, Meta, Pod, ProbeAnswer, Rule, RuleKey } from '../abi.js';
+import type { CompiledRole } from '../profiles/compile.js';
+import { type AddonError, addon, MapType, UpdateFlag } from './addon.js';
+import { JailrunError } from './error.js';
+
+/** Where things lie on a host; tests have places of their own. */
+export interface Places {
+  /** The bpffs mount. The pins are in its directory `jailrun`. */
+  bpffs: string;
+  /** Holds the lock. */
+  run: string;
+}
+export const hostPlaces: Places = { bpffs: '/sys/fs/bpf', run: '/run/jailrun' };
+
+export const pinsOf = (places: Places): string => join(places.bpffs, 'jailrun');
+
+/** What the kernel gets of a role. The digest is the key: equal roles share an entry, whatever they are called. */
+export type KernelRole = Pick<CompiledRole, 'digest' | 'role' | 'entries'>;
+
+/** A pod's entry in the map `pods`. */
+export interface PodEntry extends Pod {
+  id: bigint;
+}
+
+/**
+ * How many roles stay in the kernel although no pod uses them, so that the next start finds them
+ * compiled. Each has some kilobytes.
+ */
+const idleRoles = 64;
+
+const mapNames = ['cgroup_enrollment', 'roles', 'role_rules', 'pods', 'pod_rings', 'denials'] as const;
+type MapName = (typeof mapNames)[number];
+
+/**
+ * Opens what attach() pinned. Returns undefined where nothing is. Throws a JailrunError where the
+ * pins are not whole or another version's, and where this process may not look.
+ */
+export function openPins(places: Places = hostPlaces): Kernel | undefined {
+  refuseInJail();
+  const pins = pinsOf(places);
+  let metaFd: number;
+  try {
+    metaFd = addon.objGet(join(pins, 'maps/meta'));
+  } catch (error) {
+    return explainMissingPins(places, error as AddonError);
+  }
+  const meta = readMeta(metaFd, pins);
+  const missing = missingLinks(pins, meta);
+  if (missing) {
+    throw new JailrunError(
+      'PINS_INCOMPLETE',
+      `${missing} no longer pinned in ${pins}/links, so what it decides would be allowed. End the pods, then attach anew: jailrun detach --force && jailrun attach`,
+    );
+  }
+  return new Kernel(places, meta);
+}
+
+/** Names the programs whose link is gone, with a verb; undefined where none is. */
+function missingLinks(pins: string, meta: Meta): string | undefined {
+  const links = readdirSync(join(pins, 'links'));
+  if (links.length === meta.hooks) return undefined;
+  const names = readdirSync(join(pins, 'programs')).filter((name) => !links.includes(name));
+  return names.length > 0 ? `${names.join(', ')} ${names.length > 1 ? 'are' : 'is'}` : 'A program is';
+}
+
+/** A jailed task may not touch the maps that jail it, so it cannot start a jail inside its own. */
+export function refuseInJail(): void {
+  if (addon.probe(0n) === ProbeAnswer.OTHER_POD) {
+    throw new JailrunError(
+      'JAILED',
+      'This process is in a jail already and cannot start another one in it. Run jailrun outside; to narrow a jail, give it several roles: jailrun --role A --role B',
+    );
+  }
+}
+
+function explainMissingPins(places: Places, cause: AddonError): undefined {
+  const pins = pinsOf(places);
+  if (cause.code === 'EPERM' || cause.code === 'EACCES') throw notRoot(cause);
+  requireBpffs(places);
+  if (cause.code === 'ENOENT' && !existsSync(pins)) return undefined;
+  throw new JailrunError(
+    'PINS_INCOMPLETE',
+    `${pins}/maps/meta cannot be opened (${cause.code}), so nothing tells which programs hold. End the pods, then attach anew: jailrun detach --force && jailrun attach`,
+    { cause },
+  );
+}
+
+export function notRoot(cause?: unknown): JailrunError {
+  return new JailrunError(
+    'NOT_ROOT',
+    'jailrun writes to the kernel’s BPF maps, which needs root (CAP_SYS_ADMIN). Run it as root: sudo jailrun …',
+    { cause },
+  );
+}
+
+/** Throws where the mount that keeps the pins is missing. */
+export function requireBpffs({ bpffs }: Places): void {
+  const bpfFsMagic = 0xcafe4a11; // include/uapi/linux/magic.h
+  let type: number | undefined;
+  try {
+    type = statfsSync(bpffs).type;
+  } catch {}
+  if (type !== bpfFsMagic) {
+    throw new JailrunError(
+      'NO_BPFFS',
+      `No bpffs is mounted on ${bpffs}, so the programs could not outlive this process. Mount it: mount -t bpf bpf ${bpffs}`,
+    );
+  }
+}
+
+function readMeta(metaFd: number, pins: string): Meta {
+  try {
+    const bytes = addon.mapLookup(metaFd, new Uint8Array(4));
+    const layout = bytes && new DataView(bytes.buffer).getUint32(0, true);
+    if (layout !== Limit.LAYOUT || bytes?.length !== Meta.size) {
+      throw new JailrunError(
+        'LAYOUT',
+        `The programs pinned in ${pins} have layout ${layout}, and this jailrun understands layout ${Limit.LAYOUT}: another version attached them. End the pods, then attach anew: jailrun detach && jailrun attach`,
+      );
+    }
+    return Meta.decode(bytes);
+  } finally {
+    closeSync(metaFd);
+  }
+}
+
+/** Holds jailrun's lock on this host while `action` runs. */
+export function withLock<T>({ run }: Places, action: () => T): T {
+  mkdirSync(run, { recursive: true, mode: 0o700 });
+  const fd = openSync(join(run, 'lock'), 'a', 0o600);
+  try {
+    addon.flock(fd, { exclusive: true, wait: true });
+    return action();
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** The pinned programs, by their maps. Closing it changes nothing in the kernel. */
+export class Kernel {
+  readonly #fds = new Map<MapName, number>();
+
+  /** @internal openPins() and attach() make it. */
+  constructor(
+    private readonly places: Places,
+    readonly meta: Meta,
+  ) {}
+
+  /** A descriptor of a map, which stays this object's. */
+  mapFd(name: MapName): number {
+    let fd = this.#fds.get(name);
+    if (fd === undefined) {
+      fd = addon.objGet(join(pinsOf(this.places), 'maps', name));
+      this.#fds.set(name, fd);
+    }
+    return fd;
+  }
+
+  close(): void {
+    for (const fd of this.#fds.values()) closeSync(fd);
+    this.#fds.clear();
+  }
+
+  /**
+   * Makes a pod: from here on a task that executes a program in the cgroup `id` is enrolled in it. The
+   * enrollment comes last, so an enrolled task always finds its role. Returns a descriptor of the
+   * pod's ring. Throws a JailrunError MAP_FULL; after any failure nothing of the pod is left.
+   *
+   * Without a reader the programs are not told of the ring: a new entry in a map of maps waits for a
+   * RCU grace period, 8 to 20 ms.
+   */
+  createPod(pod: { id: bigint; role: KernelRole; flags: number; reader: boolean }): number {
+    const key = keyOf(pod.id);
+    const role = pod.role.digest;
+    let ring: number | undefined;
+    try {
+      withLock(this.places, () => {
+        // The entry keeps the role from being dropped as unused, so it comes first.
+        this.#update('pods', key, Pod.encode({ role, denials: 0n, lost: 0n }));
+        this.#installRole(pod.role);
+      });
+      ring = addon.mapCreate({
+        type: MapType.RINGBUF,
+        name: 'pod_ring',
+        keySize: 0,
+        valueSize: 0,
+        maxEntries: Limit.RING_BYTES,
+      });
+      if (pod.reader) this.#update('pod_rings', key, fdValue(ring));
+      this.#update('cgroup_enrollment', key, Enrollment.encode({ pod: pod.id, role, flags: pod.flags }));
+      return ring;
+    } catch (error) {
+      if (ring !== undefined) closeSync(ring);
+      this.removePod(pod.id);
+      throw error;
+    }
+  }
+
+  /** Removes a pod whose last task is gone. A pod that is not there is no error. */
+  removePod(id: bigint): void {
+    const key = keyOf(id);
+    for (const map of ['cgroup_enrollment', 'pod_rings', 'pods'] as const)
+      addon.mapDelete(this.mapFd(map), key);
+  }
+
+  listPods(): PodEntry[] {
+    return this.#keys('pods').flatMap((key) => {
+      const value = addon.mapLookup(this.mapFd('pods'), key);
+      return value ? [{ id: idOf(key), ...Pod.decode(value) }] : [];
+    });
+  }
+
+  /** Makes the role known to the kernel, before a pod needs it. */
+  installRole(role: KernelRole): void {
+    withLock(this.places, () => this.#installRole(role));
+  }
+
+  /** Removes the roles that no pod uses. Returns how many those were. */
+  removeUnusedRoles(): number {
+    return withLock(this.places, () => this.#dropUnusedRoles(Number.POSITIVE_INFINITY));
+  }
+
+  /** The entry in `roles` comes last: a role that is found there is whole. */
+  #installRole({ digest, role, entries }: KernelRole): void {
+    const key = keyOf(digest);
+    if (addon.mapLookup(this.mapFd('roles'), key)) return;
+    // One comes and two go, until few are idle; dropping all at once would be a long wait.
+    if (this.#keys('roles').length >= idleRoles) this.#dropUnusedRoles(2);
+    const rules = addon.mapCreate({
+      type: MapType.HASH,
+      name: 'rules',
+      keySize: RuleKey.size,
+      valueSize: Rule.size,
+      maxEntries: Math.max(1, entries.length),
+    });
+    try {
+      const keys = Buffer.concat(entries.map(([key]) => key));
+      const values = Buffer.concat(entries.map(([, value]) => value));
+      addon.mapUpdateBatch(rules, keys, values, entries.length);
+      addon.mapFreeze(rules);
+      this.#update('role_rules', key, fdValue(rules));
+      this.#update('roles', key, role);
+    } finally {
+      closeSync(rules);
+    }
+  }
+
+  #dropUnusedRoles(limit: number): number {
+    const used = new Set(this.listPods().map((pod) => pod.role));
+    const unused = this.#keys('roles').filter((key) => !used.has(idOf(key)));
+    const dropped = unused.slice(0, limit);
+    for (const key of dropped) {
+      addon.mapDelete(this.mapFd('roles'), key);
+      addon.mapDelete(this.mapFd('role_rules'), key);
+    }
+    return dropped.length;
+  }
+
+  #keys(map: MapName): Uint8Array[] {
+    const fd = this.mapFd(map);
+    const keys = new Map<bigint, Uint8Array>();
+    let key = addon.mapNextKey(fd, undefined);
+    // Where a key is deleted meanwhile the kernel starts again at the first one, so some come twice.
+    while (key) {
+      keys.set(idOf(key), key);
+      key = addon.mapNextKey(fd, key);
+    }
+    return [...keys.values()];
+  }
+
+  #update(map: MapName, key: Uint8Array, value: Uint8Array): void {
+    const fd = this.mapFd(map);
+    try {
+      addon.mapUpdate(fd, key, value, UpdateFlag.ANY);
+    } catch (cause) {
+      if ((cause as AddonError).code !== 'E2BIG') throw cause;
+      const { maxEntries } = addon.mapInfo(fd);
+      throw new JailrunError(
+        'MAP_FULL',
+        `The kernel's map ${map} is full: it has room for ${maxEntries} entries. End pods that are no longer needed; jailrun status lists them.`,
+        { cause },
+      );
+    }
+  }
+}
+
+/** Takes all denials out of a ring. */
+export function readDenials(ringFd: number): Denial[] {
+  const ring = new addon.Ring(ringFd);
+  try {
+    const denials: Denial[] = [];
+    for (let records = ring.consume(); records.length > 0; records = ring.consume()) {
+      denials.push(...records.map((record) => Denial.decode(record)));
+    }
+    return denials;
+  } finally {
+    ring.close();
+  }
+}
+
+const keyOf = (id: bigint): Uint8Array => new Uint8Array(new BigUint64Array([id]).buffer);
+const idOf = (key: Uint8Array): bigint => new DataView(key.buffer, key.byteOffset).getBigUint64(0, true);
+const fdValue = (fd: number): Uint8Array => new Uint8Array(new Uint32Array([fd]).buffer);
