@@ -49,7 +49,7 @@ export function readPolicies(surroundings: Surroundings): PolicyFile[] {
   const optional = [...userPolicies(uid, env), join(system, 'policy.yaml')];
   const files = found.map((path) => readPolicy(path, { uid, fs }));
   for (const path of [...optional, ...listDirectory(join(system, 'policy.d'), fs)]) {
-    if (found.includes(path) || !exists(path, fs)) continue;
+    if (found.includes(path) || !stateOf(path, fs)) continue;
     files.push(readPolicy(path, { uid, fs }));
   }
   return files;
@@ -79,11 +79,13 @@ function listDirectory(directory: string, fs: FileSystem): string[] {
   return shown.filter((name) => name.endsWith('.yaml')).map((name) => join(directory, name));
 }
 
-function exists(path: string, fs: FileSystem): boolean {
+/** The state of what is at `path` itself, link or not; undefined where nothing can be. */
+function stateOf(path: string | Buffer, fs: FileSystem): nodeFs.Stats | undefined {
   try {
-    return fs.lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+    return fs.lstatSync(path, { throwIfNoEntry: false });
   } catch (error) {
-    throw unreadable(path, error);
+    if (isAbsent(error)) return undefined;
+    throw unreadable(path.toString(), error);
   }
 }
 
@@ -122,16 +124,10 @@ function trustWay(path: string, fs: FileSystem): void {
   const { way, fault } = follow(toByteString(path), linkReader(fs));
   if (fault !== undefined) throw problem('UNREADABLE', path, fault);
   for (const place of way) {
-    const shown = fromByteString(place);
-    let stats: nodeFs.Stats | undefined;
-    try {
-      stats = fs.lstatSync(Buffer.from(place, 'latin1'), { throwIfNoEntry: false });
-    } catch (error) {
-      throw unreadable(path, error);
-    }
+    const stats = stateOf(Buffer.from(place, 'latin1'), fs);
     // What does not exist, open() reports.
     if (!stats) return;
-    trust(path, shown, stats);
+    trust(path, fromByteString(place), stats);
   }
 }
 
@@ -153,19 +149,22 @@ function trust(path: string, place: string, { uid, mode }: nodeFs.Stats): void {
     );
 }
 
-/** Reads symbolic links of this host for locate(). */
+/**
+ * Reads symbolic links of this host for locate().
+ * @throws PolicyError, from the reader, for what cannot be looked at: it may be a link
+ */
 export function linkReader(fs: FileSystem = nodeFs): ReadLink {
   return (path) => {
     const bytes = Buffer.from(path, 'latin1');
     // lstat first: for what is no link, a failing readlink costs ten times as much.
-    if (!fs.lstatSync(bytes, { throwIfNoEntry: false })?.isSymbolicLink()) return undefined;
+    if (!stateOf(bytes, fs)?.isSymbolicLink()) return undefined;
     return fs.readlinkSync(bytes, { encoding: 'buffer' }).toString('latin1');
   };
 }
 
 function isAbsent(error: unknown): boolean {
   const code = (error as NodeJS.ErrnoException).code;
-  return code === 'ENOENT' || code === 'ENOTDIR';
+  return code === 'ENOENT' || code === 'ENOTDIR' || code === 'ENAMETOOLONG';
 }
 
 function unreadable(path: string, error: unknown): PolicyError {

@@ -1,0 +1,202 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { parse as parseYaml } from 'yaml';
+import { parse } from '../../src/profiles/parse.js';
+import { PolicyError, type PolicyProblem } from '../../src/profiles/policy.js';
+
+type Schema = { [keyword: string]: unknown };
+
+const schema = JSON.parse(readFileSync('profiles/policy.v1.schema.json', 'utf8')) as Schema;
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Each keyword of JSON Schema (draft 7) that policy.v1.schema.json uses, and no other. */
+const keywords: Record<string, (argument: never, value: unknown, all: Schema) => boolean> = {
+  $schema: () => true,
+  title: () => true,
+  description: () => true,
+  definitions: () => true,
+  $ref: (ref: string, value) => {
+    const { definitions } = schema as { definitions: Record<string, Schema> };
+    return accepts(definitions[ref.replace('#/definitions/', '')] ?? assert.fail(ref), value);
+  },
+  type: (type: string, value) =>
+    ({
+      object: isObject(value),
+      array: Array.isArray(value),
+      string: typeof value === 'string',
+      integer: Number.isInteger(value),
+    })[type] ?? assert.fail(type),
+  const: (constant: unknown, value) => value === constant,
+  enum: (values: unknown[], value) => values.includes(value),
+  pattern: (pattern: string, value) => typeof value !== 'string' || new RegExp(pattern, 'u').test(value),
+  not: (inner: Schema, value) => !accepts(inner, value),
+  anyOf: (options: Schema[], value) => options.some((option) => accepts(option, value)),
+  minimum: (minimum: number, value) => typeof value !== 'number' || value >= minimum,
+  maximum: (maximum: number, value) => typeof value !== 'number' || value <= maximum,
+  required: (names: string[], value) => !isObject(value) || names.every((name) => Object.hasOwn(value, name)),
+  minProperties: (count: number, value) => !isObject(value) || Object.keys(value).length >= count,
+  properties: (properties: Record<string, Schema>, value) =>
+    !isObject(value) ||
+    Object.entries(properties).every(
+      ([name, inner]) => !Object.hasOwn(value, name) || accepts(inner, value[name]),
+    ),
+  patternProperties: (patterns: Record<string, Schema>, value) =>
+    !isObject(value) ||
+    Object.entries(patterns).every(([pattern, inner]) =>
+      Object.keys(value).every((name) => !new RegExp(pattern, 'u').test(name) || accepts(inner, value[name])),
+    ),
+  additionalProperties: (allowed: boolean, value, { properties = {}, patternProperties = {} }) =>
+    allowed ||
+    !isObject(value) ||
+    Object.keys(value).every(
+      (name) =>
+        Object.hasOwn(properties as object, name) ||
+        Object.keys(patternProperties as object).some((pattern) => new RegExp(pattern, 'u').test(name)),
+    ),
+  minItems: (count: number, value) => !Array.isArray(value) || value.length >= count,
+  uniqueItems: (unique: boolean, value) =>
+    !unique ||
+    !Array.isArray(value) ||
+    new Set(value.map((item) => JSON.stringify(item))).size === value.length,
+  items: (inner: Schema, value) => !Array.isArray(value) || value.every((item) => accepts(inner, item)),
+};
+
+function accepts(part: Schema, value: unknown): boolean {
+  return Object.entries(part).every(([keyword, argument]) => {
+    const check =
+      keywords[keyword] ?? assert.fail(`the schema uses ${keyword}, which this test does not know`);
+    return check(argument as never, value, part);
+  });
+}
+
+function problemsOf(text: string): readonly PolicyProblem[] {
+  try {
+    parse(Buffer.from(text), 'p.yaml');
+    return [];
+  } catch (error) {
+    if (error instanceof PolicyError) return error.problems;
+    throw error;
+  }
+}
+
+describe('the JSON Schema', () => {
+  test('accepts the built-in policies', () => {
+    for (const name of readdirSync('profiles').filter((file) => file.endsWith('.yaml')))
+      assert.ok(accepts(schema, parseYaml(readFileSync(join('profiles', name), 'utf8'))), name);
+  });
+
+  /** `good` nearly always, so that most of a policy is good and what is bad stands out. */
+  const mostly = (good: fc.Arbitrary<unknown>, bad: fc.Arbitrary<unknown> = junk) =>
+    fc.oneof({ weight: 40, arbitrary: good }, { weight: 1, arbitrary: bad });
+  const junk = fc.constantFrom<unknown>(null, true, 0, 1, 2.5, -1, 'any', '', 'x', [], {}, [[]], ['any'], {
+    a: 1,
+  });
+  const path = mostly(
+    fc.constantFrom('/', '/srv', '/a b/c', '/.x', '/..x', '/proc/selfish', '@runtime', '@web-data'),
+    fc.constantFrom(
+      ...['', 'srv', '~', '/srv/', '//srv', '/.', '/a/../b', '/a/*', '/a?', '/[a]'],
+      ...['/$\u007bv}', '@', '@A', '/proc/self', '/proc/self/x', '/proc/thread-self'],
+    ),
+  );
+  const port = mostly(
+    fc
+      .tuple(fc.constantFrom('tcp', 'udp'), fc.integer({ min: 1, max: 65535 }))
+      .map((parts) => parts.join(':')),
+    fc.oneof(
+      fc.constantFrom(
+        'tcp:0',
+        'tcp:080',
+        'tcp:',
+        'tcp',
+        '80',
+        'TCP:80',
+        'sctp:1',
+        'unix:/x',
+        'tcp:1.2.3.4:5',
+        'tcp:*',
+      ),
+      fc.integer({ min: 65_530, max: 200_000 }).map((number) => `tcp:${number}`),
+    ),
+  );
+  const listOf = (item: fc.Arbitrary<unknown>) =>
+    mostly(
+      fc.uniqueArray(mostly(item), {
+        minLength: 1,
+        maxLength: 3,
+        selector: (entry) => JSON.stringify(entry),
+      }),
+      fc.tuple(item, item),
+    );
+  /** A mapping with any of the fields, and sometimes one that does not belong there. */
+  const someOf = (fields: Record<string, fc.Arbitrary<unknown>>, required: string[], wrong: string) =>
+    mostly(
+      fc.record(fields, { requiredKeys: required }),
+      fc.record({ ...fields, [wrong]: listOf(path) }, { requiredKeys: [wrong] }),
+    );
+  const scope = fc.constantFrom('any', 'none');
+  const role = someOf(
+    {
+      id: mostly(fc.integer({ min: 1, max: 65535 }), fc.constantFrom<unknown>(0, -1, 65536, 1e21, 1.5, '3')),
+      description: mostly(fc.string()),
+      extends: listOf(fc.constantFrom('a', 'b', 'c')),
+      mode: mostly(fc.constantFrom('enforce', 'audit')),
+      files: mostly(fc.oneof(scope, someOf({ read: listOf(path), write: listOf(path) }, ['read'], 'raed'))),
+      exec: mostly(fc.oneof(scope, listOf(path))),
+      network: mostly(
+        fc.oneof(scope, someOf({ bind: listOf(port), connect: listOf(port) }, ['bind'], 'deny')),
+      ),
+    },
+    ['id'],
+    'allow',
+  );
+  const named = (value: fc.Arbitrary<unknown>) =>
+    mostly(
+      fc.dictionary(fc.constantFrom('web', 'web_with-db2'), mostly(value), { minKeys: 1, maxKeys: 2 }),
+      fc.dictionary(fc.constantFrom('Web', '1', '', 'a.b', '-a', '__proto'), value, { maxKeys: 1 }),
+    );
+  const policy = someOf(
+    {
+      version: mostly(fc.constant(1), fc.constantFrom<unknown>(0, 2, '1')),
+      sets: named(listOf(path)),
+      roles: named(role),
+    },
+    ['version'],
+    'rolse',
+  );
+
+  test('accepts and refuses what the validator does, on random policies', () => {
+    let good = 0;
+    let bad = 0;
+    fc.assert(
+      fc.property(policy, (document) => {
+        const problems = problemsOf(JSON.stringify(document));
+        if (problems.length === 0) good++;
+        else bad++;
+        const told = problems.map(({ code, where, message }) => `${code} ${where}: ${message}`).join('\n');
+        assert.equal(accepts(schema, document), problems.length === 0, told);
+      }),
+      { numRuns: 4000 },
+    );
+    assert.ok(good > 500 && bad > 500, `${good} policies were good and ${bad} bad`);
+  });
+
+  test('accepts nothing but what only the validator can see, among bad ones', () => {
+    const beyond = {
+      'a number that is not written in decimal': 'version: 1\nroles: {a: {id: 0x10}}',
+      'a component that is too long in bytes': `version: 1\nsets: {a: [/${'n'.repeat(121)}]}`,
+      'a path that is too deep': `version: 1\nsets: {a: [${'/d'.repeat(129)}]}`,
+      'half a character': 'version: 1\nsets: {a: ["/\\ud800"]}',
+      'an alias': 'version: 1\nsets: {a: &a [/x], b: *a}',
+    };
+    for (const [what, text] of Object.entries(beyond)) {
+      assert.notEqual(problemsOf(text).length, 0, what);
+      assert.ok(accepts(schema, parseYaml(text)), what);
+    }
+  });
+});
