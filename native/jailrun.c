@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The front. It becomes the command or stands for it, and has the launcher, a node process with a clean
+ * environment, do the thinking: node changes limits, descriptors and signals of its own process, and so
+ * must not be a process that the command comes from.
+ *
+ * The same file is the command's last mile (enter.c).
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "caller.h"
+#include "enter.h"
+#include "launcher.h"
+#include "message.h"
+#include "pod.h"
+#include "supervise.h"
+
+/* For a system call that failed: `what` was to be done, and `mend` is what usually helps. */
+static int fail(bool json, const char *what, const char *mend)
+{
+	complain(json, "SYSTEM", "The command was not started: %s: %s. %s", what, strerror(errno), mend);
+	return STATUS_FAILED;
+}
+
+/* Runs the launcher until it has sent a plan or ended; -1 with a message where it cannot even start. */
+static int ask_launcher(const struct launcher *launcher, char *const arguments[], struct process *node)
+{
+	int ends[2];
+	int descriptors[JR_PLAN_FD + 1] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
+	struct pollfd events[2] = {{.events = POLLIN}, {.events = POLLIN}};
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) {
+		fail(false, "no socket for the launcher", "Raise the limit of open files: ulimit -n");
+		return -1;
+	}
+	descriptors[JR_PLAN_FD] = ends[1];
+	*node = start_launcher(launcher, arguments, descriptors, JR_PLAN_FD + 1);
+	close(ends[1]);
+	if (node->pid < 0) {
+		fail(false, "no process for the launcher",
+		     "Raise the limit of processes: ulimit -u, pids.max");
+		return -1;
+	}
+	events[0].fd = ends[0];
+	events[1].fd = node->fd;
+	/* The end of the process, too: something that it started may have inherited its end of the socket. */
+	while (poll(events, 2, -1) < 0)
+		;
+	return ends[0];
+}
+
+/* True with a pod to run the command in; otherwise `end` says how the front is to end. */
+static bool prepare_pod(const struct launcher *launcher, int argc, char *argv[], struct pod *pod,
+			siginfo_t *end)
+{
+	const char *fault = NULL;
+	struct process node;
+	bool planned;
+	char byte;
+	int socket;
+
+	*end = (siginfo_t){.si_code = CLD_EXITED, .si_status = STATUS_FAILED};
+	socket = ask_launcher(launcher, argv + (argc > 0), &node);
+	if (socket < 0)
+		return false;
+	planned = recv(socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+	if (planned)
+		fault = receive_pod(pod, socket, argc);
+	/* Nobody reads another message, and a launcher that wants to send one must not wait. */
+	close(socket);
+	*end = wait_for_end(node);
+	restore_streams(launcher->caller);
+	if (!planned)
+		return false;
+	if (fault) {
+		complain(false, "PLAN",
+			 "The command was not started, because the launcher's plan is not one for this "
+			 "jailrun: %s. "
+			 "Install jailrun and launcher.cjs from the same package",
+			 fault);
+	} else if (end->si_code != CLD_EXITED || end->si_status != 0) {
+		complain(wants_json(pod), "LAUNCHER",
+			 "The command was not started, because the launcher failed when the pod was ready "
+			 "(%s %d). "
+			 "Run it again; if that fails too, see: jailrun doctor",
+			 end->si_code == CLD_EXITED ? "status" : "signal", end->si_status);
+		remove_pod(pod);
+	} else {
+		return true;
+	}
+	*end = (siginfo_t){.si_code = CLD_EXITED, .si_status = STATUS_FAILED};
+	return false;
+}
+
+/* Moves this process into the pod's cgroup and becomes the command. Returns only on failure. */
+static int become_command(const struct caller *caller, const struct pod *pod, int program,
+			  char *const command[])
+{
+	int members = openat(pod->descriptors[JR_PLAN_CGROUP], "cgroup.procs", O_WRONLY | O_CLOEXEC);
+
+	if (members < 0 || write(members, "0", 1) != 1) {
+		int status = fail(wants_json(pod), "joining the pod's cgroup failed",
+				  "Run it without --exec, or where cgroup2 is mounted read-write");
+
+		remove_pod(pod);
+		return status;
+	}
+	give_back(caller);
+	return exec_enter(program, pod, getpid(), command);
+}
+
+static void report_denials(const struct launcher *launcher, const struct pod *pod)
+{
+	int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	int descriptors[] = {nothing, STDERR_FILENO, STDERR_FILENO, pod->descriptors[JR_PLAN_RING],
+			     pod->descriptors[JR_PLAN_PODS]};
+	char *const arguments[] = {"--report-denials", (char *)pod->plan.state, NULL};
+	struct process node = {-1, -1};
+	siginfo_t end = {.si_code = CLD_EXITED, .si_status = STATUS_FAILED};
+
+	if (nothing >= 0)
+		node = start_launcher(launcher, arguments, descriptors,
+				      sizeof(descriptors) / sizeof(*descriptors));
+	if (node.pid > 0)
+		end = wait_for_end(node);
+	/* It shares standard error with whoever else has it. */
+	restore_streams(launcher->caller);
+	if (end.si_code != CLD_EXITED || end.si_status != 0)
+		complain(wants_json(pod), "REPORT",
+			 "The pod had denials, but the report on them failed. Run it again and watch: "
+			 "jailrun events");
+}
+
+static int run(int argc, char *argv[])
+{
+	struct launcher launcher;
+	struct caller caller;
+	struct pod pod;
+	siginfo_t end;
+	char **command;
+	int program;
+
+	if (!take_over(&caller))
+		return fail(false, "a standard stream is closed and /dev/null cannot be opened",
+			    "Mount /dev");
+	program = open("/proc/self/exe", O_PATH | O_CLOEXEC);
+	if (program < 0 || !find_launcher(&launcher, &caller))
+		return fail(false, "jailrun does not find its own file, /proc/self/exe", "Mount /proc");
+	if (!prepare_pod(&launcher, argc, argv, &pod, &end))
+		end_like(&end);
+	command = argv + pod.plan.command;
+	if (pod.plan.flags & JR_PLAN_EXEC)
+		return become_command(&caller, &pod, program, command);
+	if (!supervise(&caller, &pod, program, command, &end)) {
+		int status = fail(wants_json(&pod), "no process can be cloned into the pod's cgroup",
+				  "Raise the limit of processes: ulimit -u, pids.max");
+
+		remove_pod(&pod);
+		return status;
+	}
+	if (count_denials(&pod) > 0)
+		report_denials(&launcher, &pod);
+	remove_pod(&pod);
+	end_like(&end);
+}
+
+int main(int argc, char *argv[])
+{
+	if (argc > 0 && strcmp(argv[0], ENTER_NAME) == 0)
+		return enter(argc, argv);
+	return run(argc, argv);
+}

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#define _GNU_SOURCE
+#include "launcher.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include "message.h"
+
+#ifndef JAILRUN_NODE
+#error "Say where node is: -DJAILRUN_NODE='\"/usr/bin/node\"'"
+#endif
+
+/*
+ * What the launcher may know of the caller's environment, beside every JAILRUN_* variable. It works
+ * with rights that the command will not have, and NODE_OPTIONS alone would make it run the caller's code.
+ */
+static const char *const known_variables[] = {
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "TERM",
+    "LANG",
+    "LC_ALL",
+    "LC_MESSAGES",
+    "NO_COLOR",
+    "TMPDIR",
+    "XDG_CONFIG_HOME",
+    "XDG_RUNTIME_DIR",
+};
+
+/*
+ * Limits of the caller's that are meant for the command and would keep node from starting: V8 reserves
+ * gigabytes of addresses, and a state file is a file.
+ */
+static const struct {
+	int resource;
+	rlim_t wanted;
+} needed_limits[] = {
+    {RLIMIT_AS, RLIM_INFINITY},    {RLIMIT_DATA, RLIM_INFINITY}, {RLIMIT_CPU, RLIM_INFINITY},
+    {RLIMIT_FSIZE, RLIM_INFINITY}, {RLIMIT_STACK, 8 << 20},      {RLIMIT_NOFILE, 1024},
+};
+
+bool find_launcher(struct launcher *launcher, const struct caller *caller)
+{
+	static const char name[] = "launcher.cjs";
+	ssize_t length = readlink("/proc/self/exe", launcher->script, sizeof(launcher->script));
+	char *slash;
+
+	launcher->caller = caller;
+	if (length < 0)
+		return false;
+	if ((size_t)length == sizeof(launcher->script)) {
+		errno = ENAMETOOLONG;
+		return false;
+	}
+	launcher->script[length] = '\0';
+	slash = strrchr(launcher->script, '/');
+	if (slash + sizeof(name) >= launcher->script + sizeof(launcher->script)) {
+		errno = ENAMETOOLONG;
+		return false;
+	}
+	strcpy(slash + 1, name);
+	return true;
+}
+
+static bool is_known(const char *variable)
+{
+	if (strncmp(variable, "JAILRUN_", strlen("JAILRUN_")) == 0)
+		return true;
+	for (size_t i = 0; i < sizeof(known_variables) / sizeof(*known_variables); i++) {
+		size_t length = strlen(known_variables[i]);
+
+		if (strncmp(variable, known_variables[i], length) == 0 && variable[length] == '=')
+			return true;
+	}
+	return false;
+}
+
+/* Drops the variables that the launcher must not know. Only for a child that is about to exec. */
+static void filter_environment(void)
+{
+	char **kept = environ;
+
+	for (char **variable = environ; *variable; variable++)
+		if (is_known(*variable))
+			*kept++ = *variable;
+	*kept = NULL;
+}
+
+static void raise_limits(void)
+{
+	for (size_t i = 0; i < sizeof(needed_limits) / sizeof(*needed_limits); i++) {
+		rlim_t wanted = needed_limits[i].wanted;
+		struct rlimit limit;
+
+		getrlimit(needed_limits[i].resource, &limit);
+		if (limit.rlim_cur >= wanted)
+			continue;
+		limit.rlim_cur = wanted;
+		if (limit.rlim_max < wanted)
+			limit.rlim_max = wanted;
+		setrlimit(needed_limits[i].resource, &limit);
+	}
+}
+
+/*
+ * node resets every signal's disposition when it starts, so what the caller ignores (nohup, a
+ * background job of a script) would kill the launcher; blocked it waits for ever. SIGCHLD is the
+ * exception: libuv needs it.
+ */
+static void hold_ignored_signals(const struct caller *caller)
+{
+	signal_set blocked = caller->blocked;
+
+	for (int number = 1; number <= SIGNAL_COUNT; number++) {
+		struct sigaction action;
+
+		if (sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN)
+			blocked |= signal_bit(number);
+	}
+	set_blocked(blocked & ~signal_bit(SIGCHLD));
+}
+
+/* Makes `descriptors` this process's 0 to count - 1 and closes all others. */
+static bool arrange_descriptors(const int descriptors[], int count)
+{
+	int copies[8];
+
+	/* First out of the way, since one's number may be another's place. */
+	for (int i = 0; i < count; i++) {
+		copies[i] = fcntl(descriptors[i], F_DUPFD_CLOEXEC, count);
+		if (copies[i] < 0)
+			return false;
+	}
+	for (int i = 0; i < count; i++)
+		if (dup2(copies[i], i) < 0)
+			return false;
+	return syscall(SYS_close_range, count, ~0U, 0) == 0;
+}
+
+static _Noreturn void become_launcher(const struct launcher *launcher, char *const arguments[],
+				      const int descriptors[], int count)
+{
+	size_t words = 0;
+	char **argv;
+
+	while (arguments[words])
+		words++;
+	argv = malloc((words + 3) * sizeof(*argv));
+	if (argv && arrange_descriptors(descriptors, count)) {
+		argv[0] = JAILRUN_NODE;
+		argv[1] = (char *)launcher->script;
+		memcpy(argv + 2, arguments, (words + 1) * sizeof(*argv));
+		filter_environment();
+		raise_limits();
+		hold_ignored_signals(launcher->caller);
+		execve(JAILRUN_NODE, argv, environ);
+	}
+	complain(false, "NO_NODE",
+		 "The launcher cannot be started, so the command was not: " JAILRUN_NODE
+		 ": %s. jailrun needs Node.js 20 there: apt-get install nodejs",
+		 strerror(errno));
+	_exit(STATUS_FAILED);
+}
+
+struct process start_launcher(const struct launcher *launcher, char *const arguments[],
+			      const int descriptors[], int count)
+{
+	struct process child = {-1, -1};
+	struct clone_args how = {.flags = CLONE_PIDFD, .pidfd = (uintptr_t)&child.fd, .exit_signal = SIGCHLD};
+	pid_t self = getpid();
+
+	child.pid = syscall(SYS_clone3, &how, sizeof(how));
+	if (child.pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		/* The front may have died before the line above. */
+		if (getppid() != self)
+			_exit(STATUS_FAILED);
+		become_launcher(launcher, arguments, descriptors, count);
+	}
+	return child;
+}
+
+siginfo_t wait_for_end(struct process process)
+{
+	siginfo_t end = {0};
+
+	while (waitid(P_PIDFD, process.fd, &end, WEXITED) < 0 && errno == EINTR)
+		;
+	close(process.fd);
+	return end;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef JAILRUN_MESSAGE_H
+#define JAILRUN_MESSAGE_H
+
+#include <stdbool.h>
+
+/* Exit statuses of jailrun's own, those of env(1) and podman-run(1). */
+enum {
+	STATUS_FAILED = 125,      /* jailrun failed and the command never started */
+	STATUS_NOT_INVOKED = 126, /* the command is there but cannot be invoked */
+	STATUS_NOT_FOUND = 127,   /* there is no such command */
+};
+
+/*
+ * Says on standard error what went wrong, why and the mend: one line of text, or with `json` one of the
+ * JSON lines that the launcher writes too. `code` is for programs and never changes. A write that fails
+ * is nobody's concern: there is no other place to say so.
+ */
+void complain(bool json, const char *code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+#endif

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#define _GNU_SOURCE
+#include "pod.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/bpf.h>
+#include <linux/magic.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "message.h"
+
+enum {
+	/* Room for more descriptors than a plan has, so that too many are seen as such. */
+	RECEIVED_MAX = JR_PLAN_FDS + 8,
+	/* Cgroups below a pod's that are removed with it; deeper ones wait for the next jailrun. */
+	CGROUP_DEPTH = 64,
+	/* How long a cgroup may stay populated after the command: processes that end with it lag a moment. */
+	LAG_ROUNDS = 5,
+	LAG_MILLISECONDS = 5,
+};
+
+static long bpf(enum bpf_cmd command, union bpf_attr *attributes)
+{
+	return syscall(SYS_bpf, command, attributes, sizeof(*attributes));
+}
+
+static bool is_map(int fd, __u32 value_size)
+{
+	struct bpf_map_info info = {0};
+	union bpf_attr attributes = {
+	    .info = {.bpf_fd = fd, .info_len = sizeof(info), .info = (uintptr_t)&info}};
+
+	if (bpf(BPF_OBJ_GET_INFO_BY_FD, &attributes) < 0)
+		return false;
+	return info.key_size == sizeof(((struct jr_plan *)0)->pod) && info.value_size == value_size;
+}
+
+static bool is_cgroup(int fd, __u64 id)
+{
+	struct statfs file_system;
+	struct stat directory;
+
+	return fstatfs(fd, &file_system) == 0 && file_system.f_type == CGROUP2_SUPER_MAGIC &&
+	       fstat(fd, &directory) == 0 && directory.st_ino == id;
+}
+
+static bool is_path(const char path[JR_PLAN_PATH])
+{
+	return path[0] == '/' && memchr(path, '\0', JR_PLAN_PATH);
+}
+
+static const char *check_plan(const struct pod *pod, int words)
+{
+	const struct jr_plan *plan = &pod->plan;
+	const int *descriptors = pod->descriptors;
+
+	if (plan->layout != JR_LAYOUT)
+		return "it has another layout version";
+	if (plan->flags & ~(JR_PLAN_EXEC | JR_PLAN_JSON))
+		return "it has an unknown flag";
+	if (plan->command < 1 || plan->command >= (__u32)words)
+		return "its command is not among the arguments";
+	if (!is_path(plan->cgroup) || !is_path(plan->state))
+		return "its paths are not absolute and terminated";
+	if (!is_cgroup(descriptors[JR_PLAN_CGROUP], plan->pod))
+		return "its cgroup is not the pod's";
+	if (!is_map(descriptors[JR_PLAN_ENROLLMENT], sizeof(struct jr_enrollment)) ||
+	    !is_map(descriptors[JR_PLAN_PODS], sizeof(struct jr_pod)) ||
+	    !is_map(descriptors[JR_PLAN_RINGS], sizeof(__u32)))
+		return "its maps are not the pod's";
+	return NULL;
+}
+
+/* The descriptors that came with a message; returns how many. */
+static int take_descriptors(struct msghdr *message, int descriptors[RECEIVED_MAX])
+{
+	struct cmsghdr *header = CMSG_FIRSTHDR(message);
+	int count;
+
+	if (!header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+		return 0;
+	count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+	memcpy(descriptors, CMSG_DATA(header), count * sizeof(int));
+	return count;
+}
+
+const char *receive_pod(struct pod *pod, int socket, int words)
+{
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(RECEIVED_MAX * sizeof(int))];
+	} control;
+	struct iovec body = {&pod->plan, sizeof(pod->plan)};
+	struct msghdr message = {
+	    .msg_iov = &body, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+	ssize_t size = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+	int received[RECEIVED_MAX];
+	int count = size < 0 ? 0 : take_descriptors(&message, received);
+	const char *fault = NULL;
+
+	if (size != sizeof(pod->plan) || message.msg_flags & MSG_TRUNC)
+		fault = "it has another size";
+	else if (count != JR_PLAN_FDS || message.msg_flags & MSG_CTRUNC)
+		fault = "it has another number of descriptors";
+	if (!fault) {
+		memcpy(pod->descriptors, received, sizeof(pod->descriptors));
+		fault = check_plan(pod, words);
+	}
+	for (int i = 0; fault && i < count; i++)
+		close(received[i]);
+	return fault;
+}
+
+uint64_t count_denials(const struct pod *pod)
+{
+	struct jr_pod counters = {0};
+	union bpf_attr attributes = {.map_fd = pod->descriptors[JR_PLAN_PODS],
+				     .key = (uintptr_t)&pod->plan.pod,
+				     .value = (uintptr_t)&counters};
+
+	return bpf(BPF_MAP_LOOKUP_ELEM, &attributes) < 0 ? 0 : counters.denials;
+}
+
+static bool delete_entry(const struct pod *pod, enum jr_plan_fd map)
+{
+	union bpf_attr attributes = {.map_fd = pod->descriptors[map], .key = (uintptr_t)&pod->plan.pod};
+
+	return bpf(BPF_MAP_DELETE_ELEM, &attributes) == 0 || errno == ENOENT;
+}
+
+/* Removes the cgroups below `parent` that are empty; those that are not make the parent's removal fail. */
+static void remove_cgroups_below(int parent, int depth)
+{
+	int fd = openat(parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+
+	if (!directory) {
+		close(fd);
+		return;
+	}
+	while ((entry = readdir(directory))) {
+		int child;
+
+		if (entry->d_type != DT_DIR || strcmp(entry->d_name, ".") == 0 ||
+		    strcmp(entry->d_name, "..") == 0)
+			continue;
+		child = openat(fd, entry->d_name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		if (child >= 0 && depth < CGROUP_DEPTH)
+			remove_cgroups_below(child, depth + 1);
+		close(child);
+		unlinkat(fd, entry->d_name, AT_REMOVEDIR);
+	}
+	closedir(directory);
+}
+
+/* Returns 0 once the cgroup is gone, otherwise an errno. EBUSY: processes live in it. */
+static int remove_cgroup(const struct pod *pod)
+{
+	int directory = pod->descriptors[JR_PLAN_CGROUP];
+	int events = openat(directory, "cgroup.events", O_RDONLY | O_CLOEXEC);
+	int error = EBUSY;
+
+	for (int round = 0; error == EBUSY && round <= LAG_ROUNDS; round++) {
+		struct pollfd change = {.fd = events, .events = POLLPRI};
+		char text[64];
+
+		if (round > 0)
+			poll(&change, 1, LAG_MILLISECONDS);
+		/* Only a read makes poll(2) wait for the change after it. */
+		if (pread(events, text, sizeof(text), 0) < 0)
+			text[0] = '\0';
+		remove_cgroups_below(directory, 0);
+		error = rmdir(pod->plan.cgroup) < 0 && errno != ENOENT ? errno : 0;
+	}
+	close(events);
+	return error;
+}
+
+void remove_pod(const struct pod *pod)
+{
+	const char *failed = NULL;
+	int error = remove_cgroup(pod);
+
+	if (error == EBUSY)
+		return;
+	if (error) {
+		failed = pod->plan.cgroup;
+	} else if (!delete_entry(pod, JR_PLAN_ENROLLMENT) || !delete_entry(pod, JR_PLAN_PODS) ||
+		   !delete_entry(pod, JR_PLAN_RINGS)) {
+		failed = "its map entries";
+		error = errno;
+	} else if (unlink(pod->plan.state) < 0 && errno != ENOENT) {
+		failed = pod->plan.state;
+		error = errno;
+	}
+	if (failed)
+		complain(wants_json(pod), "POD_LEFT",
+			 "The pod was not removed whole (%s: %s). The next jailrun tries again; look at: "
+			 "jailrun status",
+			 failed, strerror(error));
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef JAILRUN_POD_H
+#define JAILRUN_POD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "abi.h"
+
+/* A pod that is ready for its command, as the launcher hands it over. */
+struct pod {
+	struct jr_plan plan;
+	int descriptors[JR_PLAN_FDS]; /* in the order of enum jr_plan_fd */
+};
+
+static inline bool wants_json(const struct pod *pod)
+{
+	return pod->plan.flags & JR_PLAN_JSON;
+}
+
+/*
+ * Takes the launcher's message off `socket`. Returns NULL, or what is wrong with it: then the descriptors
+ * are closed again. `words` is the length of the front's own argv, in which the plan points.
+ */
+const char *receive_pod(struct pod *pod, int socket, int words);
+
+/* How many denials the pod has had. */
+uint64_t count_denials(const struct pod *pod);
+
+/*
+ * Removes the pod's cgroup, map entries and state file, in this order: what is left when this process
+ * dies in between is what the next jailrun recognizes as a dead pod's and removes. A pod in which
+ * processes live on stays as it is.
+ */
+void remove_pod(const struct pod *pod);
+
+#endif
