@@ -1,0 +1,533 @@
+// The front (native/*.c) with a stand-in for the launcher and, by a seccomp filter, for the kernel's answer
+// to the probe: what it does with processes, signals and descriptors needs no BPF program. test/vm has the
+// same transparency cases on the real thing.
+import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { after, afterEach, before, describe, test } from 'node:test';
+import { ProbeAnswer } from '../src/abi.js';
+import { cases, type Way } from './front/cases.js';
+import { type Ending, eventually, isAlive, run, Session } from './front/session.js';
+import { buildTools, compile, gcc, root, type Tools } from './front/tools.js';
+
+let directory: string;
+let tools: Tools;
+let front: string;
+let launcher: string;
+let env: NodeJS.ProcessEnv;
+let cgroup: string;
+
+before(() => {
+  directory = mkdtempSync('/tmp/jailrun-front-');
+  tools = buildTools(directory);
+  launcher = compile('launcher', directory);
+  front = join(directory, 'jailrun');
+  buildFront(front, launcher);
+  for (const name of ['maps', 'state']) mkdirSync(join(directory, name));
+  execFileSync('mount', ['-t', 'bpf', 'none', join(directory, 'maps')]);
+  cgroup = join(cgroupMount(), `jailrun-front-${process.pid}`);
+  mkdirSync(cgroup);
+  env = { PATH: process.env.PATH, JAILRUN_TEST_DIR: directory, JAILRUN_TEST_CGROUP: cgroup };
+  execFileSync(launcher, ['', '--make-maps'], { env });
+});
+
+after(() => {
+  execFileSync('umount', [join(directory, 'maps')]);
+  rmSync(directory, { recursive: true });
+  rmdirSync(cgroup);
+});
+
+/** Builds the front as the project does, with another program in node's place. */
+function buildFront(path: string, node: string): void {
+  const sources = readdirSync(join(root, 'native')).filter((name) => name.endsWith('.c'));
+  gcc(path, ['-static', `-DJAILRUN_NODE="${node}"`, ...sources.map((name) => join(root, 'native', name))]);
+}
+
+function cgroupMount(): string {
+  const line = readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .find((line) => line.includes(' - cgroup2 '));
+  const path = line?.split(' ')[4];
+  if (path === undefined)
+    throw new Error('cgroup2 is not mounted. Mount it: mount -t cgroup2 none /sys/fs/cgroup');
+  return path;
+}
+
+const pods = (): string[] => readdirSync(cgroup).filter((name) => name.startsWith('pod-'));
+const states = (): string[] => readdirSync(join(directory, 'state'));
+const entries = (): number =>
+  Number(execFileSync(launcher, ['', '--count-entries'], { env, encoding: 'utf8' }));
+
+/** What the next jailrun would clean up. */
+const left = () => ({ pods: pods().length, states: states().length, entries: entries() });
+const nothing = { pods: 0, states: 0, entries: 0 };
+const onePod = { pods: 1, states: 1, entries: 3 };
+
+/** Ends and removes the pods that a test leaves behind on purpose. */
+async function removePods(): Promise<void> {
+  for (const name of pods()) {
+    const path = join(cgroup, name);
+    const procs = () =>
+      readFileSync(join(path, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean).map(Number);
+    for (const pid of procs()) process.kill(pid, 'SIGKILL');
+    await eventually('the pod is empty', () => procs().length === 0);
+    rmdirSync(path);
+  }
+  for (const name of states()) rmSync(join(directory, 'state', name));
+  execFileSync(launcher, ['', '--drop-entries'], { env });
+}
+
+/** Runs the front where the kernel answers the probe as it does to a task of the pod, or otherwise. */
+const jailrun = (
+  args: string[],
+  answer: number = ProbeAnswer.THIS_POD,
+  settings: string[] = [],
+): Promise<Ending> => run([tools.start, `probe:${answer}`, ...settings, '--', front, ...args], { env });
+
+for (const mode of [[], ['--exec']]) {
+  describe(`a command behind jailrun ${mode.join(' ')}`.trim(), () => {
+    afterEach(removePods);
+    const settings = [`probe:${ProbeAnswer.THIS_POD}`];
+    for (const { name, observe } of cases) {
+      test(name, async () => {
+        const direct: Way = { tools, settings, prefix: [], env };
+        const jailed: Way = { tools, settings, prefix: [front, ...mode, '--'], env };
+        assert.deepEqual(await observe(jailed), await observe(direct));
+      });
+    }
+  });
+}
+
+describe('the last mile', () => {
+  afterEach(removePods);
+  const refusals: [string, number, string][] = [
+    ['a task that is in no pod', 22, 'NOT_JAILED'],
+    ['a task that is in another pod', ProbeAnswer.OTHER_POD, 'OTHER_POD'],
+    ['a task to which bpf(2) is denied', 1, 'NO_PROOF'],
+  ];
+  for (const [who, answer, code] of refusals) {
+    for (const mode of [[], ['--exec']]) {
+      test(`never starts the command in ${who} ${mode.join(' ')}`.trim(), async () => {
+        const mark = join(directory, 'mark');
+        const { end, errors } = await jailrun([...mode, '--json', '--', '/bin/sh', '-c', `>${mark}`], answer);
+        assert.equal(end, 125);
+        assert.equal(JSON.parse(errors).code, code);
+        assert.equal(existsSync(mark), false);
+      });
+    }
+  }
+
+  test('gets no proof from a kernel without the programs', async () => {
+    const { end, errors } = await run([front, '--', 'echo', 'started'], { env });
+    assert.equal(end, 125);
+    assert.match(errors, /^jailrun: The command was not started, because its task is in no pod: /);
+  });
+
+  test('cannot be entered by hand', async () => {
+    for (const args of [[], ['1'], ['1', '1', 'text'], ['1', '1', 'text', 'echo', 'started']]) {
+      const script = 'exec -a jail-enter "$0" "$@"';
+      const { end, output } = await run(['bash', '-c', script, front, ...args], { env });
+      assert.deepEqual({ end, output }, { end: 125, output: '' });
+    }
+  });
+
+  test('says 127 and the name when PATH has no such command', async () => {
+    const { end, errors } = await jailrun(['--', 'no-such-command']);
+    assert.deepEqual({ end, errors }, { end: 127, errors: 'jailrun: no-such-command: not found in PATH\n' });
+  });
+
+  test('says 127 when a path leads nowhere', async () => {
+    const { end, errors } = await jailrun(['--', '/no/such/command']);
+    assert.deepEqual({ end, errors }, { end: 127, errors: 'jailrun: /no/such/command: not found\n' });
+  });
+
+  test('says 127 and why when a script names an interpreter that is not there', async () => {
+    const script = makeFile('script', '#!/no/such/interpreter\n', 0o755);
+    const { end, errors } = await jailrun(['--', script]);
+    assert.deepEqual(
+      { end, errors },
+      { end: 127, errors: `jailrun: ${script}: the interpreter that it names is not found\n` },
+    );
+  });
+
+  test('says 126 when a file is not executable', async () => {
+    const { end, errors } = await jailrun(['--', makeFile('plain', 'echo started\n', 0o644)]);
+    assert.equal(end, 126);
+    assert.match(errors, /^jailrun: .*\/plain: cannot be invoked: Permission denied\n$/);
+  });
+
+  test('says 126 for a directory', async () => {
+    assert.equal((await jailrun(['--', '/'])).end, 126);
+  });
+
+  test('runs a script without an interpreter by the shell, as env does', async () => {
+    const script = makeFile('bare', 'echo started with $1\n', 0o755);
+    assert.equal((await jailrun(['--', script, 'one'])).output, 'started with one\n');
+  });
+
+  test('prefers a later executable in PATH over an earlier one that it may not run', async () => {
+    makeFile('early/tool', '', 0o644);
+    makeFile('late/tool', '#!/bin/sh\necho late\n', 0o755);
+    const path = `PATH=${join(directory, 'early')}:${join(directory, 'late')}`;
+    const argv = [tools.start, `probe:${ProbeAnswer.THIS_POD}`, '--', 'env', path, front, '--', 'tool'];
+    assert.equal((await run(argv, { env })).output, 'late\n');
+  });
+
+  test('says 126 when PATH has only a file that it may not run', async () => {
+    makeFile('early/only', '', 0o644);
+    const path = `PATH=${join(directory, 'early')}`;
+    const argv = [tools.start, `probe:${ProbeAnswer.THIS_POD}`, '--', 'env', path, front, '--', 'only'];
+    assert.equal((await run(argv, { env })).end, 126);
+  });
+
+  test('writes an error about any bytes as one line of valid JSON', async () => {
+    const { errors } = await jailrun(['--json', '--', 'a"b\\c%0ad%ff%c3%a9%1b']);
+    assert.deepEqual(JSON.parse(errors), {
+      version: 1,
+      type: 'error',
+      code: 'COMMAND_NOT_FOUND',
+      message: 'a"b\\c\nd\ufffdé\x1b: not found in PATH',
+    });
+  });
+
+  test('writes an error about any bytes as one line of text', async () => {
+    assert.equal((await jailrun(['--', 'a%0ab%1b[31m'])).errors, 'jailrun: a?b?[31m: not found in PATH\n');
+  });
+
+  test('drops $LISTEN_PIDFDID, which names the front, when it hands sockets on', async () => {
+    const argv = [tools.command, 'sockets'];
+    const { output } = await jailrun(['--', ...argv], ProbeAnswer.THIS_POD, [
+      'listen:3',
+      'env:LISTEN_PIDFDID=9',
+    ]);
+    assert.equal(output, 'mine 1 count 1 accepts 1 pidfd not named\n');
+  });
+});
+
+function makeFile(name: string, content: string | Buffer, mode: number): string {
+  const path = join(directory, name);
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, content);
+  chmodSync(path, mode);
+  return path;
+}
+
+describe('the launcher', () => {
+  afterEach(removePods);
+
+  test('hands its own status on when it has no plan', async () => {
+    assert.deepEqual(await jailrun(['--fault', 'exit', '--', 'echo', 'started']), {
+      end: 7,
+      output: '',
+      errors: '',
+    });
+  });
+
+  test('hands its own death on when it has no plan', async () => {
+    assert.deepEqual(await jailrun(['--fault', 'die']), { end: 'SIGTERM', output: '', errors: '' });
+  });
+
+  test('is asked even where jailrun is started without any argument, its own name included', async () => {
+    const { end, errors } = await run([tools.start, 'no-arguments', '--', front], { env });
+    assert.equal(end, 125);
+    assert.match(errors, /^jailrun: .*plan.*not among the arguments/);
+  });
+
+  test('knows of the environment what it may, and nothing that steers node', async () => {
+    const known = {
+      PATH: env.PATH,
+      HOME: '/h',
+      LC_ALL: 'C',
+      NO_COLOR: '1',
+      XDG_RUNTIME_DIR: '/x',
+      JAILRUN_POLICY: '/p',
+    };
+    const steering = {
+      NODE_OPTIONS: '--require=/x',
+      NODE_PATH: '/x',
+      LD_PRELOAD: '',
+      HOMEBREW: '1',
+      PATHS: '/',
+      BASH_ENV: '/x',
+    };
+    const { output } = await run([front, '--environment'], { env: { ...steering, ...known } });
+    const expected = Object.entries(known).map(([name, value]) => `${name}=${value}`);
+    assert.deepEqual(output.trim().split('\n').sort(), expected.sort());
+  });
+
+  test('has its own streams even where the caller’s are closed', async () => {
+    const { end, output } = await run([tools.start, 'close:0', 'close:2', '--', front, '--descriptors'], {
+      env,
+    });
+    assert.deepEqual({ end, output }, { end: 0, output: '0 1 2 3 \n' });
+  });
+
+  test('has no descriptor but the streams and its socket', async () => {
+    const settings = [3, 4, 5, 90].map((fd) => `open:${fd}`);
+    const { output } = await run([tools.start, ...settings, '--', front, '--descriptors'], { env });
+    assert.equal(output, '0 1 2 3 \n');
+  });
+
+  test('dies with a front that is killed', async () => {
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGKILL'] as const) {
+      const session = new Session([front, '--fault', 'hang', '--', 'true'], { env });
+      const [, pid] = await session.until(/launcher (\d+)\n/);
+      process.kill(session.pid, signal);
+      assert.equal((await session.end()).end, signal);
+      await eventually('the launcher is gone', () => !isAlive(Number(pid)));
+    }
+  });
+
+  test('survives the signals that the caller ignores', async () => {
+    const argv = [
+      tools.start,
+      'ignore:1',
+      'ignore:2',
+      '--',
+      front,
+      '--fault',
+      'wait',
+      '--',
+      'echo',
+      'started',
+    ];
+    const session = new Session([tools.start, `probe:${ProbeAnswer.THIS_POD}`, '--', ...argv], { env });
+    const [, pid] = await session.until(/launcher (\d+)\n/);
+    for (const signal of ['SIGHUP', 'SIGINT'] as const) process.kill(Number(pid), signal);
+    session.write('\n');
+    assert.match((await session.end()).output, /started\n$/);
+  });
+
+  test('is believed only when it ends well after its plan', async () => {
+    const { end, output, errors } = await jailrun([
+      '--json',
+      '--fault',
+      'exit-after-plan',
+      '--',
+      'echo',
+      'started',
+    ]);
+    assert.deepEqual(
+      { end, output, code: JSON.parse(errors).code },
+      { end: 125, output: '', code: 'LAUNCHER' },
+    );
+    assert.deepEqual(left(), nothing);
+  });
+
+  const faults = {
+    short: 'another size',
+    'descriptors-missing': 'another number of descriptors',
+    'no-descriptors': 'another number of descriptors',
+    'descriptors-over': 'another number of descriptors',
+    'descriptors-too-many': 'another number of descriptors',
+    layout: 'another layout version',
+    flag: 'an unknown flag',
+    'command-over': 'not among the arguments',
+    'command-zero': 'not among the arguments',
+    'path-unterminated': 'not absolute and terminated',
+    'path-relative': 'not absolute and terminated',
+    'other-pod': 'not the pod',
+    'no-cgroup': 'not the pod',
+    'maps-swapped': 'not the pod',
+    'no-map': 'not the pod',
+  };
+  for (const [fault, reason] of Object.entries(faults)) {
+    test(`starts nothing by a plan with this fault: ${fault}`, async () => {
+      const { end, output, errors } = await jailrun(['--fault', fault, '--', 'echo', 'started']);
+      assert.deepEqual({ end, output }, { end: 125, output: '' });
+      assert.match(errors, new RegExp(`^jailrun: .*plan.*${reason}.*Install .*\n$`));
+    });
+  }
+
+  test('is missed with the way to get it', async () => {
+    const lonely = join(directory, 'lonely');
+    buildFront(lonely, '/no/such/node');
+    const { end, errors } = await run([lonely, '--', 'echo', 'started'], { env });
+    assert.equal(end, 125);
+    assert.match(
+      errors,
+      /^jailrun: .*\/no\/such\/node: No such file or directory.*apt-get install nodejs\n$/,
+    );
+  });
+});
+
+describe('the supervisor', () => {
+  afterEach(removePods);
+
+  test('removes the pod when the command has ended', async () => {
+    await jailrun(['--', 'true']);
+    assert.deepEqual(left(), nothing);
+  });
+
+  test('removes the pod when the command could not be started', async () => {
+    await jailrun(['--', 'no-such-command']);
+    assert.deepEqual(left(), nothing);
+  });
+
+  test('removes the cgroups that the command made in its own', async () => {
+    const script = `cd ${cgroup}/pod-* && mkdir -p a/b c`;
+    const { end } = await jailrun(['--', 'sh', '-c', script]);
+    assert.deepEqual({ end, ...left() }, { end: 0, ...nothing });
+  });
+
+  test('removes the pod though the command’s children end a moment after it', async () => {
+    const { end } = await jailrun(['--', 'sh', '-c', 'sleep 0.005 & exit 4']);
+    assert.deepEqual({ end, ...left() }, { end: 4, ...nothing });
+  });
+
+  test('leaves the pod alone while something lives in it', async () => {
+    const { end } = await jailrun(['--', 'sh', '-c', 'sleep 60 >/dev/null 2>&1 & exit 5']);
+    assert.deepEqual({ end, ...left() }, { end: 5, ...onePod });
+  });
+
+  test('leaves a pod with no lock when it is killed, for the next jailrun to remove', async () => {
+    const session = new Session(
+      [
+        tools.start,
+        `probe:${ProbeAnswer.THIS_POD}`,
+        '--',
+        front,
+        '--',
+        'sh',
+        '-c',
+        'sleep 60 >&- 2>&- & echo ready; wait',
+      ],
+      { env },
+    );
+    await session.until(/ready\n/);
+    const [state] = states();
+    const isLocked = () =>
+      spawnSync('flock', ['--nonblock', join(directory, 'state', state ?? ''), 'true']).status === 1;
+    assert.equal(isLocked(), true);
+    process.kill(session.pid, 'SIGKILL');
+    await session.end();
+    assert.equal(isLocked(), false);
+    assert.deepEqual(left(), onePod);
+  });
+
+  test('runs the command in the pod’s cgroup and stays outside', async () => {
+    const { output } = await jailrun(['--', 'sh', '-c', 'grep ^0:: /proc/$$/cgroup /proc/$PPID/cgroup']);
+    const [command, supervisor] = output.split('\n').map((line) => line.split(':').at(-1));
+    assert.match(command ?? '', /\/pod-\d+$/);
+    assert.equal(supervisor?.includes('/pod-'), false);
+  });
+
+  test('cannot be traced or dumped, though the command can', async () => {
+    // A process that is not dumpable has its files in /proc owned by root whoever it runs as.
+    const script = 'stat -c %u /proc/$PPID/mem /proc/$$/mem';
+    const argv = [tools.start, `probe:${ProbeAnswer.THIS_POD}`, '--', front, '--', 'sh', '-c', script];
+    assert.equal(
+      (await run(['setpriv', '--regid=65534', '--clear-groups', ...argv], { env })).output,
+      '0\n0\n',
+    );
+  });
+
+  test('holds nothing of the command’s but standard error', async () => {
+    const session = new Session(
+      [
+        tools.start,
+        `probe:${ProbeAnswer.THIS_POD}`,
+        'open:3',
+        'listen:9',
+        '--',
+        front,
+        '--',
+        'sh',
+        '-c',
+        'echo ready; read line',
+      ],
+      { env },
+    );
+    await session.until(/ready\n/);
+    const links = () =>
+      readdirSync(`/proc/${session.pid}/fd`).filter(
+        (fd) => Number(fd) < 3 || linkOf(fd).match(/socket|pipe/),
+      );
+    const linkOf = (fd: string) => readlinkSync(`/proc/${session.pid}/fd/${fd}`);
+    await eventually('it has let go', () => links().join() === '2');
+    assert.equal(readlinkSync(`/proc/${session.pid}/cwd`), '/');
+    session.write('\n');
+    await session.end();
+  });
+
+  test('reports denials on standard error, after the command', async () => {
+    const { output, errors } = await jailrun(['--denials', '3', '--', 'sh', '-c', 'echo out; echo err >&2']);
+    assert.equal(output, 'out\n');
+    assert.equal(errors, 'err\nreport: ring 1 denials 3 stdin 0 descriptor 5 closed\n');
+    assert.deepEqual(left(), nothing);
+  });
+
+  test('says so when the report fails, and ends as the command all the same', async () => {
+    const { end, errors } = await jailrun(['--denials', '13', '--json', '--', 'sh', '-c', 'exit 6']);
+    assert.equal(end, 6);
+    assert.equal(JSON.parse(errors.split('\n')[1] ?? '').code, 'REPORT');
+    assert.deepEqual(left(), nothing);
+  });
+
+  test('reports nothing when nothing was denied', async () => {
+    assert.equal((await jailrun(['--', 'true'])).errors, '');
+  });
+
+  test('continues a command that it finds stopped when only itself is continued', async () => {
+    const session = new Session(
+      [tools.start, `probe:${ProbeAnswer.THIS_POD}`, '--', front, '--', tools.command, 'signals'],
+      { env },
+    );
+    const [, pid] = await session.until(/ready (\d+)/);
+    const isStopped = (pid: number) => /^State:\s+T/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+    for (const signal of ['SIGSTOP', 'SIGTSTP'] as const) {
+      process.kill(Number(pid), signal);
+      await eventually('both are stopped', () => isStopped(Number(pid)) && isStopped(session.pid));
+      process.kill(session.pid, 'SIGCONT');
+      await session.until(/signal 18\n/);
+    }
+    process.kill(session.pid, 'SIGTERM');
+    await session.until(/signal 15\n/);
+    process.kill(session.pid, 'SIGTERM');
+    const { end, output } = await session.end();
+    assert.equal(end, 0);
+    assert.equal(output.match(/signal 18\n/g)?.length, 2);
+  });
+});
+
+describe('jailrun --exec', () => {
+  afterEach(removePods);
+
+  test('is the command’s process, in the pod’s cgroup', async () => {
+    const session = new Session(
+      [
+        tools.start,
+        `probe:${ProbeAnswer.THIS_POD}`,
+        '--',
+        front,
+        '--exec',
+        '--',
+        'sh',
+        '-c',
+        'echo pid $$; cat /proc/self/cgroup',
+      ],
+      { env },
+    );
+    const { output } = await session.end();
+    assert.match(output, new RegExp(`^pid ${session.pid}\n`));
+    assert.match(output, /^0::.*\/pod-\d+$/m);
+  });
+
+  test('leaves the command no children and no lock', async () => {
+    const { output } = await jailrun(['--exec', '--', 'sh', '-c', 'cat /proc/$$/task/$$/children; echo end']);
+    assert.equal(output.replace(/\d+ /, ''), 'end\n');
+    assert.deepEqual(left(), onePod);
+  });
+});
