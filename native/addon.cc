@@ -28,6 +28,7 @@
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "../bpf/abi.h"
@@ -56,16 +57,29 @@ int CollectLog(enum libbpf_print_level level, const char *format, va_list argume
 /* The verifier says at the end what it refuses; its log can have megabytes. */
 constexpr size_t log_tail = 16384;
 
-/* ENOTSUPP (include/linux/errno.h) is the kernel's own, but bpf(2) lets it out; libc does not know it. */
-constexpr int kernel_enotsupp = 524;
+/* An errno's name and text, also of those that libc does not know. */
+std::pair<std::string, std::string> DescribeError(int error)
+{
+	char text[128];
+
+	/* Let out by bpf(2) although it is the kernel's own (include/linux/errno.h). */
+	if (error == 524)
+		return {"ENOTSUPP", "Operation is not supported"};
+	if (error >= __LIBBPF_ERRNO__START) {
+		libbpf_strerror(error, text, sizeof(text));
+		return {"ELIBBPF", text};
+	}
+	if (!strerrorname_np(error))
+		return {"UNKNOWN", "Unknown error " + std::to_string(error)};
+	return {strerrorname_np(error), strerrordesc_np(error)};
+}
 
 Napi::Error SystemError(Napi::Env env, int error, const std::string &operation)
 {
-	const char *name = error == kernel_enotsupp ? "ENOTSUPP" : strerrorname_np(error);
-	const char *text = error == kernel_enotsupp ? "Operation is not supported" : strerrordesc_np(error);
-	Napi::Error result = Napi::Error::New(env, operation + ": " + (text ? text : "Unknown error"));
+	auto [name, text] = DescribeError(error);
+	Napi::Error result = Napi::Error::New(env, operation + ": " + text);
 
-	result.Set("code", Napi::String::New(env, name ? name : "UNKNOWN"));
+	result.Set("code", Napi::String::New(env, name));
 	result.Set("errno", Napi::Number::New(env, -error));
 	result.Set("syscall", Napi::String::New(env, operation));
 	return result;

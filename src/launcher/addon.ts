@@ -6,7 +6,7 @@ import { basename, join } from 'node:path';
 
 /** What a failed call throws. */
 export interface AddonError extends Error {
-  /** The errno's name, such as `EPERM`. */
+  /** The errno's name, such as `EPERM`; `ELIBBPF` where libbpf has an error of its own. */
   code: string;
   /** The errno, negative as in node's own system errors. */
   errno: number;
