@@ -76,9 +76,9 @@ export function kernel(name) {
   return { release, version, image: join(path, 'vmlinux'), initramfs: join(path, 'initramfs.cpio') };
 }
 
-/** Fetches the kernels that are not in the cache yet. */
-export async function fetchKernels() {
-  const missing = series.filter((name) => !existsSync(directory(name)));
+/** Fetches those of the kernels that are not in the cache yet. */
+export async function fetchKernels(names = series) {
+  const missing = names.filter((name) => !existsSync(directory(name)));
   if (missing.length === 0) return;
   mkdirSync(cache, { recursive: true });
   const work = mkdtempSync(join(cache, 'fetch-'));

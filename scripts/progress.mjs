@@ -1,12 +1,16 @@
 // What a person sees while scripts work: steps with their time, and the log of one that failed.
 import { spawn } from 'node:child_process';
 import { createWriteStream, mkdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { finished } from 'node:stream/promises';
-import { fileURLToPath } from 'node:url';
+
+if (import.meta.dirname === undefined) {
+  console.error(`error: this needs Node.js 20.11 or newer, and was started by ${process.version}`);
+  process.exit(1);
+}
 
 /** The project's directory, without a slash at its end. */
-export const root = fileURLToPath(new URL('..', import.meta.url)).replace(/\/$/, '');
+export const root = dirname(import.meta.dirname);
 const logs = join(root, '.cache/log');
 const terminal = process.stderr.isTTY;
 

@@ -1,0 +1,227 @@
+// Builds dist/ (what is shipped) and build/ (what the tests run). A step is done again only when something
+// that goes into it has changed.
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { Failure, main, root, run, step } from './progress.mjs';
+
+const stamps = '.cache/build';
+const node = process.execPath;
+
+/**
+ * The steps. `inputs` are the files, or directories with the endings that count, that decide about the
+ * outcome beside this file and the tools; `outputs` must exist afterwards; `after` names steps to wait for.
+ */
+const steps = {
+  'generated sources': {
+    inputs: [['bpf/abi.h'], ['src/abi.ts'], ['scripts/generate.mjs']],
+    outputs: [],
+    run: () => run('generate', [node, 'scripts/generate.mjs', '--check']),
+  },
+  'BPF object': {
+    inputs: [['bpf', '.c', '.h']],
+    outputs: ['dist/jailrun.bpf.o'],
+    run: buildBpf,
+  },
+  front: {
+    inputs: [['native', '.c', '.h'], ['bpf/abi.h']],
+    outputs: ['dist/jailrun'],
+    run: buildFront,
+  },
+  addon: {
+    inputs: [['native', '.cc', '.gyp'], ['bpf/abi.h'], ['package-lock.json']],
+    outputs: ['dist/jailrun.node'],
+    run: buildAddon,
+  },
+  launcher: {
+    inputs: [['src', '.ts'], ['package.json'], ['package-lock.json']],
+    outputs: ['dist/launcher.cjs'],
+    run: bundleLauncher,
+  },
+  TypeScript: {
+    inputs: [['src', '.ts'], ['test', '.ts'], ['tsconfig.json'], ['package-lock.json']],
+    outputs: ['build/src', 'build/test'],
+    run: compileTypeScript,
+  },
+  'built-in roles': {
+    after: 'TypeScript',
+    inputs: [
+      ['profiles', '.yaml', '.json'],
+      ['src/profiles', '.ts'],
+    ],
+    outputs: ['dist/roles.json', 'dist/profiles'],
+    run: compileRoles,
+  },
+  'test programs': {
+    inputs: [['test/vm', '.c']],
+    outputs: [],
+    run: compileTestPrograms,
+  },
+};
+
+async function buildBpf() {
+  const scratch = mkdtempSync(join(tmpdir(), 'jailrun-bpf-'));
+  try {
+    const object = join(scratch, 'jailrun.bpf.o');
+    const flags = [
+      '-target',
+      'bpf',
+      '-D__BPF__',
+      '-D__TARGET_ARCH_x86',
+      '-mcpu=v3',
+      '-O2',
+      '-g',
+      '-Wall',
+      '-Werror',
+    ];
+    await run('bpf', ['clang-14', ...flags, '-c', 'bpf/jailrun.bpf.c', '-o', object]);
+    // Drops the debugger's data and keeps BTF.
+    await run('bpf-link', ['/usr/sbin/bpftool', 'gen', 'object', 'dist/jailrun.bpf.o', object]);
+  } finally {
+    rmSync(scratch, { recursive: true });
+  }
+}
+
+async function buildFront() {
+  const sources = readdirSync(join(root, 'native')).filter((file) => file.endsWith('.c'));
+  const flags = ['-static', '-O2', '-Wall', '-Wextra', '-Werror', '-Ibpf', `-DJAILRUN_NODE="${node}"`];
+  await run('front', ['gcc', ...flags, ...sources.map((file) => `native/${file}`), '-o', 'dist/jailrun']);
+}
+
+async function buildAddon() {
+  const gyp = [node, 'node_modules/node-gyp/bin/node-gyp.js', 'rebuild', '-C', 'native', '--silent'];
+  // Node's packages bring its headers; without them node-gyp would fetch them.
+  const prefix = dirname(dirname(node));
+  if (existsSync(join(prefix, 'include/node/node.h'))) gyp.push(`--nodedir=${prefix}`);
+  await run('addon', gyp);
+  cpSync(join(root, 'native/build/Release/jailrun.node'), join(root, 'dist/jailrun.node'));
+}
+
+/**
+ * CommonJS, because node starts it faster, in one file for what every run needs and one for each lazy
+ * import. esbuild splits only ES modules, so each of its files is turned into CommonJS afterwards.
+ */
+async function bundleLauncher() {
+  const { build, transform } = await import('esbuild');
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  const bundle = await build({
+    entryPoints: [{ in: join(root, 'src/launcher/main.ts'), out: 'launcher' }],
+    absWorkingDir: root,
+    outdir: 'dist',
+    outExtension: { '.js': '.cjs' },
+    chunkNames: 'launcher-[name]-[hash]',
+    bundle: true,
+    splitting: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node20',
+    define: { 'import.meta.dirname': '__dirname', JAILRUN_VERSION: JSON.stringify(version) },
+    write: false,
+    logLevel: 'silent',
+  }).catch((error) => {
+    throw new Failure(`the launcher cannot be bundled: ${error.message}`);
+  });
+  for (const file of readdirSync(join(root, 'dist')).filter((name) => /^launcher.*\.cjs$/.test(name)))
+    rmSync(join(root, 'dist', file));
+  for (const { path, text } of bundle.outputFiles) {
+    const { code } = await transform(text, {
+      format: 'cjs',
+      platform: 'node',
+      target: 'node20',
+      supported: { 'dynamic-import': false },
+    });
+    writeFileSync(join(root, 'dist', basename(path)), code);
+  }
+}
+
+async function compileTypeScript() {
+  for (const directory of ['build/src', 'build/test'])
+    rmSync(join(root, directory), { recursive: true, force: true });
+  await run('tsc', [node, 'node_modules/typescript/bin/tsc', '-p', '.', '--outDir', 'build']);
+}
+
+async function compileRoles() {
+  await run('roles', [node, 'build/src/profiles/precompile.js', 'dist/roles.json']);
+  rmSync(join(root, 'dist/profiles'), { recursive: true, force: true });
+  cpSync(join(root, 'profiles'), join(root, 'dist/profiles'), { recursive: true });
+}
+
+async function compileTestPrograms() {
+  for (const file of readdirSync(join(root, 'test/vm')).filter((name) => name.endsWith('.c'))) {
+    const program = join('build', basename(file, '.c'));
+    await run('test-programs', [
+      'gcc',
+      '-static',
+      '-O2',
+      '-Wall',
+      '-Wextra',
+      '-Werror',
+      '-Ibpf',
+      `test/vm/${file}`,
+      '-o',
+      program,
+    ]);
+  }
+}
+
+/** The tools' versions and everything else that all outcomes depend on. */
+function toolchain() {
+  const packages = ['clang-14', 'bpftool', 'libbpf-dev', 'gcc', 'g++', 'libc6-dev'];
+  const versions = execFileSync('dpkg-query', ['-W', ...packages], { encoding: 'utf8' });
+  return [versions, process.version, node, readFileSync(import.meta.filename)];
+}
+
+function filesOf([path, ...endings]) {
+  if (endings.length === 0) return [path];
+  const files = readdirSync(join(root, path), { recursive: true }).map((file) => join(path, file));
+  return files.filter((file) => endings.some((ending) => file.endsWith(ending))).sort();
+}
+
+/** @throws {Failure} when a source is missing */
+function digest(inputs, tools) {
+  const hash = createHash('sha256');
+  for (const part of tools) hash.update(part);
+  for (const file of inputs.flatMap(filesOf)) {
+    if (!existsSync(join(root, file))) throw new Failure(`${file} is missing`);
+    hash.update(`\0${file}\0`).update(readFileSync(join(root, file)));
+  }
+  return hash.digest('hex');
+}
+
+/** Does the steps that are due, those that do not need each other side by side. */
+export async function build() {
+  for (const directory of ['dist', 'build', stamps]) mkdirSync(join(root, directory), { recursive: true });
+  const tools = toolchain();
+  const running = new Map();
+  const start = (name) => {
+    if (!running.has(name)) running.set(name, doIfDue(name));
+    return running.get(name);
+  };
+  const doIfDue = async (name) => {
+    const { after, inputs, outputs, run: work } = steps[name];
+    if (after) await start(after);
+    const stamp = join(root, stamps, name.replaceAll(' ', '-'));
+    const current = digest(inputs, tools);
+    const done = existsSync(stamp) && readFileSync(stamp, 'utf8') === current;
+    if (done && outputs.every((output) => existsSync(join(root, output)))) return;
+    rmSync(stamp, { force: true });
+    await step(`Building: ${name}`, work);
+    writeFileSync(stamp, current);
+  };
+  const results = await Promise.allSettled(Object.keys(steps).map(start));
+  const failures = new Set(results.filter(({ status }) => status === 'rejected').map(({ reason }) => reason));
+  if (failures.size > 0) throw new Failure([...failures].map(({ message }) => message).join('\n'));
+}
+
+if (process.argv[1] === import.meta.filename) await main(build);

@@ -1,0 +1,89 @@
+// Makes a fresh Debian 12 checkout ready: Debian packages, npm packages, the build, the test kernels. What is
+// done already is not done again, and needs no network.
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { build } from './build.mjs';
+import { fetchKernels, series } from './kernels.mjs';
+import { Failure, main, root, run, step } from './progress.mjs';
+
+const packages = {
+  build: ['bpftool', 'clang-14', 'g++', 'gcc', 'libbpf-dev', 'libc6-dev', 'make', 'python3'],
+  check: ['clang-format-14', 'curl', 'iproute2', 'nginx-light', 'procps', 'strace'],
+  vm: ['busybox-static', 'cpio', 'e2fsprogs', 'kmod', 'qemu-system-x86', 'xz-utils', 'zstd'],
+};
+
+/** What the installation of `packages` would start, now and at every boot. */
+const services = ['nginx'];
+
+/**
+ * @param {{ vm: boolean, kernels?: string[] }} options whether VMs will be booted, and with which kernels
+ * @throws {Failure} that says what is missing and how to get it
+ */
+export async function setup({ vm, kernels = series }) {
+  if (process.getuid() !== 0)
+    throw new Failure('installing packages and loading BPF programs need root; run this as root: sudo npm …');
+  await installPackages([...packages.build, ...packages.check, ...(vm ? packages.vm : [])]);
+  await installNodeModules();
+  await build();
+  if (vm) await fetchKernels(kernels);
+}
+
+async function installPackages(wanted) {
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's placeholders
+  const query = spawnSync('dpkg-query', ['-W', '-f', '${Package} ${db:Status-Status}\n', ...wanted], {
+    encoding: 'utf8',
+  });
+  const installed = new Set((query.stdout ?? '').split('\n').filter((line) => line.endsWith(' installed')));
+  const missing = wanted.filter((name) => !installed.has(`${name} installed`));
+  if (missing.length === 0) return;
+  if (query.error || spawnSync('apt-get', ['--version']).error)
+    throw new Failure(
+      `this needs the Debian packages ${missing.join(' ')}, and there is no apt-get here to install them; ` +
+        'use Debian 12, or install what they contain',
+    );
+
+  const apt = ['apt-get', '-q', '-o', 'Acquire::Retries=5', '-o', 'DPkg::Lock::Timeout=120'];
+  await step('Reading the Debian package lists', () => run('apt-update', [...apt, 'update']));
+  await step(`Installing ${missing.length} Debian packages: ${missing.join(' ')}`, (show) =>
+    withoutServices(() =>
+      run('apt-install', [...apt, 'install', '-y', '--no-install-recommends', ...missing], {
+        env: { DEBIAN_FRONTEND: 'noninteractive' },
+        onLine: (line) => /^(Get:\d+|Unpacking|Setting up)/.test(line) && show(line),
+      }),
+    ),
+  );
+  for (const name of services.filter((service) => missing.some((item) => item.startsWith(service))))
+    spawnSync('systemctl', ['--quiet', 'disable', name]);
+}
+
+/** Runs `work` while nothing that is installed starts as a service: invoke-rc.d asks policy-rc.d first. */
+async function withoutServices(work) {
+  const policy = '/usr/sbin/policy-rc.d';
+  if (existsSync(policy)) return work();
+  const remove = () => rmSync(policy, { force: true });
+  const leave = () => process.exit(1);
+  process.once('exit', remove).once('SIGINT', leave).once('SIGTERM', leave);
+  // Should we be killed, it must not keep services from starting for ever.
+  writeFileSync(policy, `#!/bin/sh\n[ ! -d /proc/${process.pid} ] || exit 101\n`, { mode: 0o755 });
+  try {
+    return await work();
+  } finally {
+    process.off('exit', remove).off('SIGINT', leave).off('SIGTERM', leave);
+    remove();
+  }
+}
+
+/** npm ci, when the lock file is another than the one that node_modules was made from. */
+async function installNodeModules() {
+  const lock = createHash('sha256')
+    .update(readFileSync(join(root, 'package-lock.json')))
+    .digest('hex');
+  const stamp = join(root, 'node_modules/.made-from');
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return;
+  await step('Installing the npm packages', () => run('npm', ['npm', 'ci', '--no-audit', '--no-fund']));
+  writeFileSync(stamp, lock);
+}
+
+if (process.argv[1] === import.meta.filename) await main(() => setup({ vm: true }));

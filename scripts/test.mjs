@@ -1,0 +1,149 @@
+// npm test                                everything: checks of form and types, unit tests, VM tests
+// npm test -- test/vm/file.test.ts …      only these files, wherever they belong
+// npm test -- --kernel 6.12 --lsm bpf     only this guest (both also with files)
+//
+// Tests under test/vm/ run in a VM, once for each kernel and way to attach, in a fresh guest each; all others
+// run here. A skipped test, a todo and a guest without a result are failures.
+import { spawn } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { join, relative, resolve } from 'node:path';
+import { parseArgs, stripVTControlCharacters } from 'node:util';
+import { series } from './kernels.mjs';
+import { lint } from './lint.mjs';
+import { Failure, main, root } from './progress.mjs';
+import { setup } from './setup.mjs';
+import { boot, lsmModes } from './vm.mjs';
+
+/** A test file that takes longer hangs. */
+const fileSeconds = 240;
+const guestSeconds = 600;
+
+const isVmTest = (file) => file.startsWith('test/vm/');
+
+/** The test files that were asked for, relative to the project. */
+function selectFiles(names) {
+  const all = readdirSync(join(root, 'test'), { recursive: true })
+    .map((file) => join('test', file))
+    .filter((file) => file.endsWith('.test.ts'))
+    .sort();
+  if (names.length === 0) return all;
+  const files = names.map((name) => relative(root, resolve(name)));
+  for (const file of files)
+    if (!all.includes(file))
+      throw new Failure(`${file} is not a test file; they are:\n  ${all.join('\n  ')}`);
+  return files;
+}
+
+/** Tests run one after another: kernel state is shared, and detaching side by side has crashed kernels. */
+const testCommand = (files) => [
+  process.execPath,
+  '--test',
+  '--test-concurrency=1',
+  '--test-reporter=spec',
+  `--test-timeout=${fileSeconds * 1000}`,
+  ...files.map((file) => join('build', file.replace(/ts$/, 'js'))),
+];
+
+/** Node's closing totals; undefined when there are none. Whatever did not plainly pass counts as failed. */
+function countResults(output) {
+  const last = (name) => [...output.matchAll(new RegExp(`^ℹ ${name} (\\d+)$`, 'gm'))].at(-1)?.[1];
+  const tests = last('tests');
+  const passed = last('pass');
+  if (tests === undefined || passed === undefined) return undefined;
+  return { passed: Number(passed), failed: Number(tests) - Number(passed) };
+}
+
+/** A row of the closing table, from what a run of testCommand() printed and its exit status. */
+function judge(place, { output, status, seconds, note = '' }) {
+  const counts = countResults(stripVTControlCharacters(output)) ?? { passed: 0, failed: 0 };
+  const silent = counts.passed + counts.failed === 0;
+  // Something must count as a failure wherever node or the guest says that not all is well.
+  if (counts.failed === 0 && (status !== 0 || silent)) {
+    counts.failed = 1;
+    note ||= silent ? 'no result' : `status ${status}`;
+  }
+  return { place, ...counts, seconds, note };
+}
+
+async function runHere(files) {
+  console.log(`\n── unit tests, on this machine ──`);
+  const begin = Date.now();
+  const [program, ...args] = testCommand(files);
+  const child = spawn(program, args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] });
+  let output = '';
+  child.stdout.setEncoding('utf8').on('data', (text) => {
+    process.stdout.write(text);
+    output += text;
+  });
+  const status = await new Promise((done) => child.once('close', (code) => done(code ?? 1)));
+  return judge('this machine', { output, status, seconds: (Date.now() - begin) / 1000 });
+}
+
+async function runInGuest(kernel, lsm, files) {
+  console.log(`\n── Linux ${kernel}, programs attached by ${lsm} ──`);
+  const begin = Date.now();
+  const { output, status, reported, reason, bootSeconds } = await boot({
+    kernel,
+    lsm,
+    command: testCommand(files),
+    timeoutSeconds: guestSeconds,
+    onOutput: (bytes) => process.stdout.write(bytes),
+  });
+  if (!reported) console.log(`\n${reason}`);
+  const note = reported ? `boot ${bootSeconds.toFixed(1)} s` : `no result: ${reason.split('\n', 1)[0]}`;
+  return judge(`Linux ${kernel} ${lsm}`, { output, status, seconds: (Date.now() - begin) / 1000, note });
+}
+
+function printTable(rows) {
+  console.log(`\n${'where'.padEnd(22)}${'passed'.padStart(7)}${'failed'.padStart(7)}${'time'.padStart(8)}`);
+  for (const { place, passed, failed, seconds, note } of rows) {
+    const time = `${seconds.toFixed(0)} s`;
+    const numbers = `${String(passed).padStart(7)}${String(failed).padStart(7)}${time.padStart(8)}`;
+    console.log(`${place.padEnd(22)}${numbers}  ${note}`.trimEnd());
+  }
+}
+
+await main(async () => {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { kernel: { type: 'string' }, lsm: { type: 'string' } },
+  });
+  const kernels = values.kernel ? [values.kernel] : series;
+  const modes = values.lsm ? [values.lsm] : Object.keys(lsmModes);
+  for (const name of kernels)
+    if (!series.includes(name)) throw new Failure(`--kernel is one of ${series.join(', ')}`);
+  for (const mode of modes)
+    if (!(mode in lsmModes)) throw new Failure(`--lsm is one of ${Object.keys(lsmModes).join(', ')}`);
+  const everything = positionals.length === 0 && !values.kernel && !values.lsm;
+
+  const files = selectFiles(positionals);
+  const inGuests = files.filter(isVmTest);
+  const here = everything || positionals.length > 0 ? files.filter((file) => !isVmTest(file)) : [];
+  await setup({ vm: inGuests.length > 0, kernels });
+
+  const rows = [];
+  if (everything) {
+    const begin = Date.now();
+    const findings = await lint().then(
+      () => undefined,
+      (error) => error,
+    );
+    if (findings) console.log(`\n${findings.message}`);
+    const failed = findings ? 1 : 0;
+    rows.push({
+      place: 'form and types',
+      passed: 1 - failed,
+      failed,
+      seconds: (Date.now() - begin) / 1000,
+      note: '',
+    });
+  }
+  if (here.length > 0) rows.push(await runHere(here));
+  if (inGuests.length > 0)
+    for (const kernel of kernels) for (const lsm of modes) rows.push(await runInGuest(kernel, lsm, inGuests));
+
+  const sum = (name) => rows.reduce((total, row) => total + row[name], 0);
+  printTable(rows);
+  console.log(`\n${sum('passed')} passed, ${sum('failed')} failed`);
+  return sum('failed') > 0 || sum('passed') === 0 ? 1 : 0;
+});
