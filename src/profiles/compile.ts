@@ -44,11 +44,8 @@ export function compile(role: LocatedRole, mounts: readonly Mount[]): CompiledRo
   const execRules = role.exec === Scope.RULES || denies(role);
   const exec = execRules ? Scope.RULES : role.exec;
   const encoded = Role.encode({ id: role.id, files: role.files, exec, network: role.network });
-  const entries: CompiledRole['entries'] = [];
-  if (role.files === Scope.RULES || execRules) {
-    const tree = growTree(role, visibleMounts(mounts), execRules);
-    entries.push(...encodeStates(tree, role));
-  }
+  const walked = role.files === Scope.RULES || execRules;
+  const entries = walked ? encodeStates(growTree(role, visibleMounts(mounts), execRules), role) : [];
   for (const [index, rule] of role.ports.entries()) {
     const kind = rule.section === 'network.bind' ? KeyKind.BIND : KeyKind.CONNECT;
     const state = ((rule.protocol << 16) | rule.port) >>> 0;

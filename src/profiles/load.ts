@@ -20,17 +20,21 @@ export type FileSystem = Pick<
   'closeSync' | 'fstatSync' | 'lstatSync' | 'openSync' | 'readFileSync' | 'readdirSync' | 'readlinkSync'
 >;
 
+/** On whose behalf files are read, and from where. */
+export interface Reading {
+  /** Effective user id. For 0 the owners and modes are checked, and nothing in a home is read. */
+  uid: number;
+  fs?: FileSystem;
+}
+
 /** What decides which files are policies. */
-export interface Surroundings {
+export interface Surroundings extends Reading {
   /** What --policy names; relative to `cwd`. */
   policy?: string;
   env: Readonly<Record<string, string | undefined>>;
   cwd: string;
-  /** Effective user id. For 0 the owners and modes are checked, and nothing in a home is read. */
-  uid: number;
   /** Where the system's policies are; /etc/jailrun unless a test says otherwise. */
   system?: string;
-  fs?: FileSystem;
 }
 
 /** Policies are written by people; a larger file is some other file. */
@@ -48,7 +52,7 @@ export function readPolicies(surroundings: Surroundings): PolicyFile[] {
   const found = [...new Set(named.map((path) => resolvePath(cwd, path ?? '')))];
   const optional = [...userPolicies(uid, env), join(system, 'policy.yaml')];
   const files = found.map((path) => readPolicy(path, { uid, fs }));
-  for (const path of [...optional, ...listDirectory(join(system, 'policy.d'), fs)]) {
+  for (const path of [...optional, ...listDirectory(join(system, 'policy.d'), { uid, fs })]) {
     if (found.includes(path) || !stateOf(path, fs)) continue;
     files.push(readPolicy(path, { uid, fs }));
   }
@@ -62,12 +66,14 @@ function userPolicies(uid: number, env: Surroundings['env']): string[] {
   return env.HOME?.startsWith('/') ? [join(env.HOME, '.config/jailrun/policy.yaml')] : [];
 }
 
-function listDirectory(directory: string, fs: FileSystem): string[] {
+function listDirectory(directory: string, { uid, fs = nodeFs }: Reading): string[] {
+  if (!stateOf(directory, fs)) return [];
+  // Who can write the directory can take policies away from it.
+  if (uid === 0) trustWay(directory, fs);
   let names: string[];
   try {
     names = fs.readdirSync(directory);
   } catch (error) {
-    if (isAbsent(error)) return [];
     throw unreadable(directory, error);
   }
   const shown = names.filter((name) => !name.startsWith('.')).sort();
@@ -93,7 +99,7 @@ function stateOf(path: string | Buffer, fs: FileSystem): nodeFs.Stats | undefine
  * Reads one policy file. For root, a file that somebody else could have written is refused.
  * @throws PolicyError
  */
-export function readPolicy(path: string, { uid, fs = nodeFs }: { uid: number; fs?: FileSystem }): PolicyFile {
+export function readPolicy(path: string, { uid, fs = nodeFs }: Reading): PolicyFile {
   if (uid === 0) trustWay(path, fs);
   let fd: number;
   try {

@@ -123,12 +123,17 @@ export function describeProblem(problem: PolicyProblem): string {
   return [place, problem.where, problem.message].filter((part) => part !== '').join(': ');
 }
 
+/** More than this nobody reads; the rest is counted. */
+const maxShown = 20;
+
 /** A policy that cannot be used. Its message has a line for each problem. */
 export class PolicyError extends Error {
   readonly problems: readonly PolicyProblem[];
 
   constructor(problems: readonly PolicyProblem[], options?: ErrorOptions) {
-    super(problems.map(describeProblem).join('\n'), options);
+    const lines = problems.slice(0, maxShown).map(describeProblem);
+    if (problems.length > maxShown) lines.push(`and ${problems.length - maxShown} more problems`);
+    super(lines.join('\n'), options);
     this.name = 'PolicyError';
     this.problems = problems;
   }

@@ -19,8 +19,9 @@ import {
 import { nearest } from './spelling.js';
 
 /**
- * Every role of `policies` by name. Names of roles, names of sets and ids are unique over all of them;
- * the order of the policies does not matter.
+ * Every role of `policies` by name. Names of roles, names of sets and ids are unique over all of them,
+ * so the order of the policies does not matter, but for this: of two that clash the later is told to
+ * change. Put the built-in ones first.
  * @throws PolicyError with every duplicate, dangling name and cycle
  */
 export function resolve(policies: readonly Policy[]): Map<string, ResolvedRole> {

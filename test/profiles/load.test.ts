@@ -231,6 +231,15 @@ describe('for root a policy file', () => {
     }
   });
 
+  test('in a policy.d that others can write is refused, and so is an empty one, which may have been emptied', (t) => {
+    const at = makeTree(t, { 'policy.d/README': '' });
+    const fileSystem = rootOwned({ [join(at, 'policy.d')]: { mode: 0o002 } });
+    assert.match(
+      problemOf(() => filesOf({ uid: 0, system: at, fs: fileSystem })),
+      /^UNTRUSTED .*policy\.d: can be written/,
+    );
+  });
+
   test('is refused below /tmp, whose sticky bit does not keep others from making the name first', (t) => {
     const at = makeTree(t, { 'p.yaml': '' });
     assert.match(problemOf(read(join(at, 'p.yaml'), { [at]: { mode: 0o1022 } })), /^UNTRUSTED/);

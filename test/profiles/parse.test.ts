@@ -124,6 +124,13 @@ roles:
   });
 });
 
+test('of very many problems the first twenty are shown and all are kept', () => {
+  const problems = problemsOf(role(`exec: [${Array.from({ length: 50 }, (_, i) => `p${i}`).join()}]`));
+  assert.equal(problems.length, 50);
+  const lines = new PolicyError(problems).message.split('\n');
+  assert.deepEqual([lines.length, lines.at(-1)], [21, 'and 30 more problems']);
+});
+
 describe('as a file it is refused', () => {
   test('when it is empty or only comments', () => {
     for (const text of ['', '\n\n', '# nothing\n', '---\n', '--- ~\n'])
