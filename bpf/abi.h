@@ -27,7 +27,9 @@ enum jr_limit {
 	JR_MAX_NAME = 120,	/* bytes of one component in a rule; longer names in the tree match no literal */
 	JR_MAX_TARGET = 512,	/* bytes of a path in a denial; longer ones lose their head */
 	JR_COMM = 16,		/* TASK_COMM_LEN */
-	JR_RING_BYTES = 65536,	/* a pod's ring, and the host's */
+	JR_RING_BYTES = 1 << 18, /* the host's ring of denials */
+	JR_KEPT_DENIALS = 256,	/* a supervised pod's own record of its first denials */
+	JR_MAX_KEPT = 1 << 16,	/* the same, of all pods together */
 };
 
 /* What a files, exec or network section says. */
@@ -177,10 +179,18 @@ struct jr_rule {
 struct jr_pod {
 	__u64 role;
 	__u64 denials;		/* also those that audit mode let through */
-	__u64 lost;		/* denials that did not fit into the pod's ring */
+	__u64 lost;		/* denials that should have been kept and were not */
+	__u32 keep;		/* how many denials to keep in pod_denials, from the first */
+	__u32 pad;
 };
 
-/* One denial, in the pod's ring and in the host's. */
+/* pod_denials: a pod's own record, which no other reader can take away. */
+struct jr_denial_key {
+	__u64 pod;
+	__u64 sequence;
+};
+
+/* One denial, in the pod's record and in the host's ring. */
 struct jr_denial {
 	__u64 time;		/* nanoseconds since boot, CLOCK_BOOTTIME */
 	__u64 sequence;		/* the pod's count of denials, from 1 */
@@ -224,9 +234,8 @@ enum jr_plan_fd {
 	JR_PLAN_STATE = 1,	/* the pod's state file, locked with flock until the command is in the cgroup */
 	JR_PLAN_ENROLLMENT = 2,	/* map cgroup_enrollment */
 	JR_PLAN_PODS = 3,	/* map pods */
-	JR_PLAN_RINGS = 4,	/* map pod_rings */
-	JR_PLAN_RING = 5,	/* the pod's ring */
-	JR_PLAN_FDS = 6,
+	JR_PLAN_DENIALS = 4,	/* map pod_denials */
+	JR_PLAN_FDS = 5,
 };
 
 struct jr_plan {
@@ -234,7 +243,7 @@ struct jr_plan {
 	__u32 flags;		/* JR_PLAN_EXEC, JR_PLAN_JSON */
 	__u32 command;		/* index of the command in the front's own argv: bytes survive */
 	__u32 pad;
-	__u64 pod;		/* also the cgroup's id, and the key in all three maps */
+	__u64 pod;		/* also the cgroup's id, and the key of its entries in the maps */
 	char cgroup[JR_PLAN_PATH];
 	char state[JR_PLAN_PATH];
 };

@@ -1,26 +1,27 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Denials: how a verdict of no is counted, told to the pod's ring and the host's, and answered. */
+/* Denials: how a verdict of no is counted, recorded for the pod and for the host, and answered. */
 #ifndef JAILRUN_DENIAL_H
 #define JAILRUN_DENIAL_H
 
 #include "pod.h"
 
-struct ring {
+/* The host's: whoever follows all pods reads it. */
+struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, JR_RING_BYTES);
-};
+} denials SEC(".maps");
 
-/* The host's: whoever follows all pods reads it. */
-struct ring denials SEC(".maps");
-
-/* The pods' own, so that one reader does not rob another. Pods without a supervisor have none. */
+/*
+ * The pods' own, so that one reader does not rob another. Not a ring for each pod: a new entry in
+ * a map of maps makes its writer wait for an RCU grace period, 8 to 20 ms of every start.
+ */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH_OF_MAPS);
+	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, JR_MAX_PODS);
-	__type(key, __u64);
-	__array(values, struct ring);
-} pod_rings SEC(".maps");
+	__uint(max_entries, JR_MAX_KEPT);
+	__type(key, struct jr_denial_key);
+	__type(value, struct jr_denial);
+} pod_denials SEC(".maps");
 
 /*
  * Begins a denial in the task's scratch and clears what only some denials carry. The caller adds
@@ -53,8 +54,8 @@ static __noinline int deny(struct jail *jail, int error)
 	struct jr_denial *denial = &jail->denial;
 	struct task_struct *task = bpf_get_current_task_btf();
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	struct jr_denial_key key = { .pod = jail->pod };
 	struct jr_pod *pod;
-	void *ring;
 
 	denial->time = bpf_ktime_get_boot_ns();
 	denial->pod = jail->pod;
@@ -66,15 +67,17 @@ static __noinline int deny(struct jail *jail, int error)
 	denial->uid = (__u32)bpf_get_current_uid_gid();
 	denial->error = error;
 	denial->audit = !!(jail->flags & JR_TASK_AUDIT);
-	denial->sequence = 0;
 	bpf_get_current_comm(denial->comm, sizeof(denial->comm));
 
 	pod = bpf_map_lookup_elem(&pods, &jail->pod);
-	if (pod)
-		denial->sequence = __sync_fetch_and_add(&pod->denials, 1) + 1;
-	ring = bpf_map_lookup_elem(&pod_rings, &jail->pod);
-	if (ring && bpf_ringbuf_output(ring, denial, sizeof(*denial), 0) && pod)
-		__sync_fetch_and_add(&pod->lost, 1);
+	if (pod) {
+		key.sequence = __sync_fetch_and_add(&pod->denials, 1) + 1;
+		denial->sequence = key.sequence;
+		if (pod->keep && (key.sequence > pod->keep || bpf_map_update_elem(&pod_denials, &key, denial, 0)))
+			__sync_fetch_and_add(&pod->lost, 1);
+	} else {
+		denial->sequence = 0;
+	}
 	bpf_ringbuf_output(&denials, denial, sizeof(*denial), 0);
 	return !denial->audit;
 }

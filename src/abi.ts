@@ -13,7 +13,9 @@ export const Limit = {
   MAX_NAME: 120,
   MAX_TARGET: 512,
   COMM: 16,
-  RING_BYTES: 65536,
+  RING_BYTES: 262144,
+  KEPT_DENIALS: 256,
+  MAX_KEPT: 65536,
 } as const;
 export type Limit = (typeof Limit)[keyof typeof Limit];
 
@@ -272,23 +274,48 @@ export interface Pod {
   role: bigint;
   denials: bigint;
   lost: bigint;
+  keep: number;
 }
 export const Pod = {
-  size: 24,
+  size: 32,
   encode(value: Pod): Uint8Array {
-    const bytes = new Uint8Array(24);
+    const bytes = new Uint8Array(32);
     const view = new DataView(bytes.buffer);
     view.setBigUint64(0, value.role, true);
     view.setBigUint64(8, value.denials, true);
     view.setBigUint64(16, value.lost, true);
+    view.setUint32(24, value.keep, true);
     return bytes;
   },
   decode(bytes: Uint8Array): Pod {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, 24);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 32);
     return {
       role: view.getBigUint64(0, true),
       denials: view.getBigUint64(8, true),
       lost: view.getBigUint64(16, true),
+      keep: view.getUint32(24, true),
+    };
+  },
+} as const;
+
+export interface DenialKey {
+  pod: bigint;
+  sequence: bigint;
+}
+export const DenialKey = {
+  size: 16,
+  encode(value: DenialKey): Uint8Array {
+    const bytes = new Uint8Array(16);
+    const view = new DataView(bytes.buffer);
+    view.setBigUint64(0, value.pod, true);
+    view.setBigUint64(8, value.sequence, true);
+    return bytes;
+  },
+  decode(bytes: Uint8Array): DenialKey {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 16);
+    return {
+      pod: view.getBigUint64(0, true),
+      sequence: view.getBigUint64(8, true),
     };
   },
 } as const;
@@ -391,9 +418,8 @@ export const PlanFd = {
   STATE: 1,
   ENROLLMENT: 2,
   PODS: 3,
-  RINGS: 4,
-  RING: 5,
-  FDS: 6,
+  DENIALS: 4,
+  FDS: 5,
 } as const;
 export type PlanFd = (typeof PlanFd)[keyof typeof PlanFd];
 

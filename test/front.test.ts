@@ -73,7 +73,7 @@ const entries = (): number =>
 /** What the next jailrun would clean up. */
 const left = () => ({ pods: pods().length, states: states().length, entries: entries() });
 const nothing = { pods: 0, states: 0, entries: 0 };
-const onePod = { pods: 1, states: 1, entries: 3 };
+const onePod = { pods: 1, states: 1, entries: 2 };
 
 /** Ends and removes the pods that a test leaves behind on purpose. */
 async function removePods(): Promise<void> {
@@ -465,7 +465,7 @@ describe('the supervisor', () => {
   test('reports denials on standard error, after the command', async () => {
     const { output, errors } = await jailrun(['--denials', '3', '--', 'sh', '-c', 'echo out; echo err >&2']);
     assert.equal(output, 'out\n');
-    assert.equal(errors, 'err\nreport: ring 1 denials 3 stdin 0 descriptor 5 closed\n');
+    assert.equal(errors, 'err\nreport: map 1 denials 3 stdin 0 descriptor 5 closed\n');
     assert.deepEqual(left(), nothing);
   });
 

@@ -2,7 +2,7 @@
 // written there. Attaching and detaching is in attach.ts, which a plain run does not need.
 import { closeSync, existsSync, mkdirSync, openSync, readdirSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
-import { Denial, Enrollment, Limit, Meta, Pod, ProbeAnswer, Rule, RuleKey } from '../abi.js';
+import { Denial, DenialKey, Enrollment, Limit, Meta, Pod, ProbeAnswer, Rule, RuleKey } from '../abi.js';
 import type { CompiledRole } from '../profiles/compile.js';
 import { type AddonError, addon, MapType, UpdateFlag } from './addon.js';
 import { JailrunError } from './error.js';
@@ -32,7 +32,7 @@ export interface PodEntry extends Pod {
  */
 const idleRoles = 64;
 
-const mapNames = ['cgroup_enrollment', 'roles', 'role_rules', 'pods', 'pod_rings', 'denials'] as const;
+const mapNames = ['cgroup_enrollment', 'roles', 'role_rules', 'pods', 'pod_denials', 'denials'] as const;
 type MapName = (typeof mapNames)[number];
 
 /**
@@ -167,34 +167,21 @@ export class Kernel {
 
   /**
    * Makes a pod: from here on a task that executes a program in the cgroup `id` is enrolled in it. The
-   * enrollment comes last, so an enrolled task always finds its role. Returns a descriptor of the
-   * pod's ring. Throws a JailrunError MAP_FULL; after any failure nothing of the pod is left.
-   *
-   * Without a reader the programs are not told of the ring: a new entry in a map of maps waits for a
-   * RCU grace period, 8 to 20 ms.
+   * enrollment comes last, so an enrolled task always finds its role. `keep` is how many of its denials
+   * are kept for readDenials(). Throws a JailrunError MAP_FULL; after any failure nothing of the pod is
+   * left.
    */
-  createPod(pod: { id: bigint; role: KernelRole; flags: number; reader: boolean }): number {
+  createPod(pod: { id: bigint; role: KernelRole; flags: number; keep: number }): void {
     const key = keyOf(pod.id);
     const role = pod.role.digest;
-    let ring: number | undefined;
     try {
       withLock(this.places, () => {
         // The entry keeps the role from being dropped as unused, so it comes first.
-        this.#update('pods', key, Pod.encode({ role, denials: 0n, lost: 0n }));
+        this.#update('pods', key, Pod.encode({ role, denials: 0n, lost: 0n, keep: pod.keep }));
         this.#installRole(pod.role);
       });
-      ring = addon.mapCreate({
-        type: MapType.RINGBUF,
-        name: 'pod_ring',
-        keySize: 0,
-        valueSize: 0,
-        maxEntries: Limit.RING_BYTES,
-      });
-      if (pod.reader) this.#update('pod_rings', key, fdValue(ring));
       this.#update('cgroup_enrollment', key, Enrollment.encode({ pod: pod.id, role, flags: pod.flags }));
-      return ring;
     } catch (error) {
-      if (ring !== undefined) closeSync(ring);
       this.removePod(pod.id);
       throw error;
     }
@@ -203,8 +190,9 @@ export class Kernel {
   /** Removes a pod whose last task is gone. A pod that is not there is no error. */
   removePod(id: bigint): void {
     const key = keyOf(id);
-    for (const map of ['cgroup_enrollment', 'pod_rings', 'pods'] as const)
-      addon.mapDelete(this.mapFd(map), key);
+    addon.mapDelete(this.mapFd('cgroup_enrollment'), key);
+    for (const denial of keptDenials(this.mapFd('pods'), id)) addon.mapDelete(this.mapFd('pod_denials'), denial);
+    addon.mapDelete(this.mapFd('pods'), key);
   }
 
   listPods(): PodEntry[] {
@@ -288,18 +276,23 @@ export class Kernel {
   }
 }
 
-/** Takes all denials out of a ring. */
-export function readDenials(ringFd: number): Denial[] {
-  const ring = new addon.Ring(ringFd);
-  try {
-    const denials: Denial[] = [];
-    for (let records = ring.consume(); records.length > 0; records = ring.consume()) {
-      denials.push(...records.map((record) => Denial.decode(record)));
-    }
-    return denials;
-  } finally {
-    ring.close();
-  }
+/** A pod's denials, in their order, and how many more there were. `pods` and `podDenials` are the maps. */
+export function readDenials(pods: number, podDenials: number, id: bigint): { denials: Denial[]; lost: number } {
+  const denials = keptDenials(pods, id)
+    .map((key) => addon.mapLookup(podDenials, key))
+    .filter((value) => value !== undefined)
+    .map((value) => Denial.decode(value));
+  const counters = addon.mapLookup(pods, keyOf(id));
+  return { denials, lost: counters ? Number(Pod.decode(counters).lost) : 0 };
+}
+
+/** The keys that a pod's denials may have in `pod_denials`. */
+function keptDenials(pods: number, id: bigint): Uint8Array[] {
+  const value = addon.mapLookup(pods, keyOf(id));
+  if (!value) return [];
+  const { denials, keep } = Pod.decode(value);
+  const length = Math.min(Number(denials), keep);
+  return Array.from({ length }, (_, i) => DenialKey.encode({ pod: id, sequence: BigInt(i + 1) }));
 }
 
 const keyOf = (id: bigint): Uint8Array => new Uint8Array(new BigUint64Array([id]).buffer);

@@ -61,7 +61,7 @@ Example: jailrun --role webserver -- nginx -g 'daemon off;'`,
     }
     const { run } = await import('./run.js');
     // The front counts its own name as argument 0.
-    run({ ...chosen, command: args[command] as string, position: command + 1 });
+    await run({ ...chosen, command: args[command] as string, position: command + 1 });
   });
   // Denials are reported by a process of their own, see report.ts; the front starts it.
   program.command('report-denials <state>', { hidden: true }).action(async (state: string) => {

@@ -108,16 +108,19 @@ export function unmakePod(kernel: Kernel, pod: NewPod): void {
 
 /** All pods that have a state file. A file that is gone meanwhile or not whole is passed over. */
 export function listPods(): PodState[] {
-  let names: string[];
-  try {
-    names = readdirSync(stateDirectory);
-  } catch {
-    return [];
-  }
-  return names
+  return stateFiles()
     .filter((name) => name.endsWith('.json') && !name.startsWith('.'))
     .map((name) => readState(join(stateDirectory, name)))
     .filter((state) => state !== undefined);
+}
+
+function stateFiles(): string[] {
+  try {
+    return readdirSync(stateDirectory);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
 }
 
 /** Reads a state file. Undefined where it is gone or its first line was never finished. */
@@ -169,7 +172,7 @@ function isUnlocked(path: string): boolean {
 
 /** A draft is locked at once and lives for microseconds; one that is a minute old has lost its maker. */
 function removeDeadDrafts(): void {
-  for (const name of readdirSync(stateDirectory)) {
+  for (const name of stateFiles()) {
     const path = join(stateDirectory, name);
     if (!name.startsWith('.')) continue;
     const age = Date.now() - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Date.now());

@@ -1,15 +1,14 @@
 // What a supervised run says at its end: each denial once, with the rule that would allow it.
 import { readFileSync } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
-import { Denial, Hook, Operation, Pod, Reason } from '../abi.js';
+import { type Denial, Hook, Operation, Reason } from '../abi.js';
 import { type Mount, parseMountinfo, visiblePath } from '../profiles/mounts.js';
-import { addon } from './addon.js';
-import { consumeRing } from './kernel.js';
+import { readDenials } from './kernel.js';
 import { type PodHeader, readState } from './pods.js';
 
-/** Descriptors on which the front hands the reporter the pod's ring and the map `pods`. */
-const RING_FD = 3;
-const PODS_FD = 4;
+/** Descriptors on which the front hands the reporter two maps. */
+const PODS_FD = 3;
+const POD_DENIALS_FD = 4;
 
 const familyNames: Record<number, string> = { 1: 'unix', 2: 'inet', 10: 'inet6', 16: 'netlink', 17: 'packet' };
 const protocolNames: Record<number, string> = { 6: 'tcp', 17: 'udp' };
@@ -96,7 +95,10 @@ const text = (bytes: Uint8Array): string => {
 };
 
 function targetOf(denial: Denial, mounts: Mount[]): string {
-  if (denial.device !== 0) return visiblePath(denial.device, text(denial.path.subarray(denial.pathStart)), mounts);
+  if (denial.device !== 0) {
+    const path = text(denial.path.subarray(denial.pathStart));
+    return visiblePath(denial.device, path, mounts) ?? path;
+  }
   if (denial.operation === Operation.BPF) return 'bpf(2)';
   if (denial.operation === Operation.FORK) return 'a new task';
   const protocol = protocolNames[denial.protocol] ?? (denial.protocol ? `protocol ${denial.protocol}` : '');
@@ -149,15 +151,15 @@ export function formatDenial(report: DenialReport, count: number): string {
 }
 
 /**
- * Reports what the pod's ring holds on standard error: the internal subcommand that the front runs
+ * Reports the pod's denials on standard error: the internal subcommand that the front runs
  * when a supervised command has ended and was denied something.
  */
 export function reportDenials(statePath: string): void {
   const pod = readState(statePath);
   if (!pod?.id) return;
-  const mounts = parseMountinfo(readFileSync('/proc/self/mountinfo', 'utf8'));
-  const reports = consumeRing(RING_FD).map((bytes) => describeDenial(Denial.decode(bytes), pod, mounts));
-  const lost = lostDenials(pod.id);
+  const mounts = parseMountinfo(readFileSync('/proc/self/mountinfo'));
+  const { denials, lost } = readDenials(PODS_FD, POD_DENIALS_FD, pod.id);
+  const reports = denials.map((denial) => describeDenial(denial, pod, mounts));
   const lines = pod.json ? jsonLines(reports, lost) : textLines(pod, reports, lost);
   process.stderr.write(lines.map((line) => `${line}\n`).join(''));
 }
@@ -177,12 +179,6 @@ function textLines(pod: PodHeader, reports: DenialReport[], lost: number): strin
     else seen.set(key, { report, count: 1 });
   }
   const lines = [...seen.values()].map(({ report, count }) => `jailrun: ${formatDenial(report, count)}`);
-  if (lost > 0) lines.push(`jailrun: ${lost} more denials of pod ${pod.name} did not fit into its ring and are not shown`);
+  if (lost > 0) lines.push(`jailrun: ${lost} more denials of pod ${pod.name} were not kept and are not shown`);
   return lines;
-}
-
-function lostDenials(id: bigint): number {
-  const key = new Uint8Array(new BigUint64Array([id]).buffer);
-  const value = addon.mapLookup(PODS_FD, key, Pod.size);
-  return value ? Number(Pod.decode(value).lost) : 0;
 }

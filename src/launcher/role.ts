@@ -2,11 +2,13 @@
 // host's file systems. The YAML parser is loaded only where somebody wrote a policy.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { decodeBuiltIn } from '../profiles/builtin.js';
 import { type CompiledRole, compile } from '../profiles/compile.js';
-import { linkReader, type PolicyFile, readPolicies } from '../profiles/load.js';
+import { linkReader, readPolicies } from '../profiles/load.js';
 import { locate } from '../profiles/locate.js';
 import { parseMountinfo } from '../profiles/mounts.js';
 import { PolicyError, type ResolvedRole } from '../profiles/policy.js';
+import { resolve } from '../profiles/resolve.js';
 import { nearest } from '../profiles/spelling.js';
 import { distDirectory } from './addon.js';
 import { JailrunError } from './error.js';
@@ -32,20 +34,10 @@ async function loadRoles(policyFile: string | undefined): Promise<Map<string, Re
     cwd: process.cwd(),
     uid: process.geteuid?.() ?? 0,
   });
-  if (files.length === 0) return builtInRoles();
-  return resolveWithBuiltIn(files);
-}
-
-/** The built-in roles, which the build has resolved. */
-function builtInRoles(): Map<string, ResolvedRole> {
-  const roles = JSON.parse(readFileSync(join(distDirectory, 'roles.json'), 'utf8')).roles as ResolvedRole[];
-  return new Map(roles.map((role) => [role.name, role]));
-}
-
-async function resolveWithBuiltIn(files: PolicyFile[]): Promise<Map<string, ResolvedRole>> {
-  const { parse, resolve, readBuiltIn } = await import('../profiles/author.js');
-  const all = [...files, ...readBuiltIn(join(distDirectory, 'profiles'))];
-  return resolve(all.map(({ source, file }) => parse(source, file)));
+  const builtIn = decodeBuiltIn(readFileSync(join(distDirectory, 'roles.json'), 'utf8'));
+  if (files.length === 0) return new Map(builtIn.roles.map((role) => [role.name, role]));
+  const { parse } = await import('../profiles/parse.js');
+  return resolve([...files.map(({ source, file }) => parse(source, file)), ...builtIn.policies]);
 }
 
 function unknownRole(name: string, roles: Map<string, ResolvedRole>): JailrunError {

@@ -4,7 +4,7 @@
  * or fails in the way that --fault names.
  *
  *	launcher SCRIPT [--exec] [--json] [--denials N] [--fault NAME] -- COMMAND [ARG…]
- *	launcher SCRIPT --report-denials STATE
+ *	launcher SCRIPT report-denials STATE
  *	launcher SCRIPT --environment | --descriptors
  *	launcher SCRIPT --make-maps | --count-entries | --drop-entries
  *
@@ -34,12 +34,12 @@
 
 static const struct {
 	const char *name;
-	enum bpf_map_type type;
+	__u32 key_size;
 	__u32 value_size;
 } maps[] = {
-    [JR_PLAN_ENROLLMENT] = {"cgroup_enrollment", BPF_MAP_TYPE_HASH, sizeof(struct jr_enrollment)},
-    [JR_PLAN_PODS] = {"pods", BPF_MAP_TYPE_HASH, sizeof(struct jr_pod)},
-    [JR_PLAN_RINGS] = {"pod_rings", BPF_MAP_TYPE_HASH_OF_MAPS, sizeof(__u32)},
+    [JR_PLAN_ENROLLMENT] = {"cgroup_enrollment", sizeof(__u64), sizeof(struct jr_enrollment)},
+    [JR_PLAN_PODS] = {"pods", sizeof(__u64), sizeof(struct jr_pod)},
+    [JR_PLAN_DENIALS] = {"pod_denials", sizeof(struct jr_denial_key), sizeof(struct jr_denial)},
 };
 
 static _Noreturn void fail(const char *what)
@@ -67,13 +67,6 @@ static const char *directory(void)
 	return path ? path : "/nonexistent";
 }
 
-static int make_ring(void)
-{
-	union bpf_attr attributes = {.map_type = BPF_MAP_TYPE_RINGBUF, .max_entries = JR_RING_BYTES};
-
-	return check(bpf(BPF_MAP_CREATE, &attributes), "ring");
-}
-
 static void map_path(char path[PATH_MAX], int map)
 {
 	snprintf(path, PATH_MAX, "%s/maps/%s", directory(), maps[map].name);
@@ -81,16 +74,14 @@ static void map_path(char path[PATH_MAX], int map)
 
 static int make_maps(void)
 {
-	for (int i = JR_PLAN_ENROLLMENT; i <= JR_PLAN_RINGS; i++) {
-		union bpf_attr attributes = {.map_type = maps[i].type,
-					     .key_size = sizeof(__u64),
+	for (int i = JR_PLAN_ENROLLMENT; i <= JR_PLAN_DENIALS; i++) {
+		union bpf_attr attributes = {.map_type = BPF_MAP_TYPE_HASH,
+					     .key_size = maps[i].key_size,
 					     .value_size = maps[i].value_size,
 					     .max_entries = 64};
 		char path[PATH_MAX];
 		int fd;
 
-		if (maps[i].type == BPF_MAP_TYPE_HASH_OF_MAPS)
-			attributes.inner_map_fd = make_ring();
 		fd = check(bpf(BPF_MAP_CREATE, &attributes), maps[i].name);
 		map_path(path, i);
 		attributes = (union bpf_attr){.pathname = (uintptr_t)path, .bpf_fd = fd};
@@ -113,8 +104,8 @@ static int count_entries(bool drop)
 {
 	int total = 0;
 
-	for (int i = JR_PLAN_ENROLLMENT; i <= JR_PLAN_RINGS; i++) {
-		__u64 key, next;
+	for (int i = JR_PLAN_ENROLLMENT; i <= JR_PLAN_DENIALS; i++) {
+		struct jr_denial_key key, next; /* the longest key of the three */
 		int fd = open_map(i);
 		union bpf_attr walk = {.map_fd = fd, .next_key = (uintptr_t)&next};
 
@@ -149,9 +140,9 @@ static int show_descriptors(void)
 	return 0;
 }
 
-static void set_entry(int map, __u64 pod, const void *value)
+static void set_entry(int map, const void *key, const void *value)
 {
-	union bpf_attr attributes = {.map_fd = map, .key = (uintptr_t)&pod, .value = (uintptr_t)value};
+	union bpf_attr attributes = {.map_fd = map, .key = (uintptr_t)key, .value = (uintptr_t)value};
 
 	check(bpf(BPF_MAP_UPDATE_ELEM, &attributes), "entry");
 }
@@ -159,20 +150,20 @@ static void set_entry(int map, __u64 pod, const void *value)
 /* What the reporter is handed, so that a test can tell that it is the pod's. */
 static int report_denials(const char *state)
 {
-	struct bpf_map_info ring = {0};
-	union bpf_attr info = {.info = {.bpf_fd = 3, .info_len = sizeof(ring), .info = (uintptr_t)&ring}};
+	struct bpf_map_info map = {0};
+	union bpf_attr info = {.info = {.bpf_fd = 4, .info_len = sizeof(map), .info = (uintptr_t)&map}};
 	__u64 pod = 0;
 	struct jr_pod counters = {0};
-	union bpf_attr lookup = {.map_fd = 4, .key = (uintptr_t)&pod, .value = (uintptr_t)&counters};
+	union bpf_attr lookup = {.map_fd = 3, .key = (uintptr_t)&pod, .value = (uintptr_t)&counters};
 	bool has_more = fcntl(5, F_GETFD) >= 0;
 	FILE *file = fopen(state, "re");
 	char byte;
 
 	if (!file || fscanf(file, "%llu", &pod) != 1)
 		fail(state);
-	check(bpf(BPF_OBJ_GET_INFO_BY_FD, &info), "ring");
+	check(bpf(BPF_OBJ_GET_INFO_BY_FD, &info), "denials");
 	check(bpf(BPF_MAP_LOOKUP_ELEM, &lookup), "pods");
-	printf("report: ring %d denials %llu stdin %zd descriptor 5 %s\n", ring.type == BPF_MAP_TYPE_RINGBUF,
+	printf("report: map %d denials %llu stdin %zd descriptor 5 %s\n", map.value_size == sizeof(struct jr_denial),
 	       (unsigned long long)counters.denials, read(STDIN_FILENO, &byte, 1),
 	       has_more ? "open" : "closed");
 	fflush(stdout);
@@ -211,7 +202,11 @@ static void make_pod(struct options *options, int fds[JR_PLAN_FDS])
 {
 	struct jr_plan *plan = &options->plan;
 	struct jr_enrollment enrollment = {.flags = JR_TASK_ENTRY};
-	struct jr_pod counters = {.denials = options->denials};
+	struct jr_pod counters = {.denials = options->denials, .keep = JR_KEPT_DENIALS};
+	struct {
+		struct jr_denial_key key;
+		struct jr_denial value;
+	} denial = {0};
 	const char *parent = getenv("JAILRUN_TEST_CGROUP");
 	struct stat cgroup;
 
@@ -225,13 +220,13 @@ static void make_pod(struct options *options, int fds[JR_PLAN_FDS])
 	plan->layout = JR_LAYOUT;
 	plan->pod = cgroup.st_ino;
 	dprintf(fds[JR_PLAN_STATE], "%llu\n", (unsigned long long)plan->pod);
-	for (int i = JR_PLAN_ENROLLMENT; i <= JR_PLAN_RINGS; i++)
+	for (int i = JR_PLAN_ENROLLMENT; i <= JR_PLAN_DENIALS; i++)
 		fds[i] = open_map(i);
-	fds[JR_PLAN_RING] = make_ring();
-	enrollment.pod = plan->pod;
-	set_entry(fds[JR_PLAN_ENROLLMENT], plan->pod, &enrollment);
-	set_entry(fds[JR_PLAN_PODS], plan->pod, &counters);
-	set_entry(fds[JR_PLAN_RINGS], plan->pod, &fds[JR_PLAN_RING]);
+	enrollment.pod = denial.key.pod = plan->pod;
+	set_entry(fds[JR_PLAN_ENROLLMENT], &plan->pod, &enrollment);
+	set_entry(fds[JR_PLAN_PODS], &plan->pod, &counters);
+	for (denial.key.sequence = 1; denial.key.sequence <= options->denials; denial.key.sequence++)
+		set_entry(fds[JR_PLAN_DENIALS], &denial.key, &denial.value);
 }
 
 static void send_plan(const struct jr_plan *plan, size_t size, const int fds[], int count)
@@ -289,9 +284,9 @@ static bool send_faulty_plan(const struct options *options, const int fds[JR_PLA
 	else if (strcmp(fault, "no-cgroup") == 0)
 		others[JR_PLAN_CGROUP] = check(open("/", O_RDONLY), "/");
 	else if (strcmp(fault, "maps-swapped") == 0)
-		others[JR_PLAN_PODS] = fds[JR_PLAN_RINGS];
+		others[JR_PLAN_PODS] = fds[JR_PLAN_DENIALS];
 	else if (strcmp(fault, "no-map") == 0)
-		others[JR_PLAN_RINGS] = STDERR_FILENO;
+		others[JR_PLAN_DENIALS] = STDERR_FILENO;
 	else
 		return false;
 	send_plan(&plan, size, others, count);
@@ -338,7 +333,7 @@ int main(int argc, char *argv[])
 		return show_environment();
 	if (strcmp(word, "--descriptors") == 0)
 		return show_descriptors();
-	if (strcmp(word, "--report-denials") == 0 && argc == 4)
+	if (strcmp(word, "report-denials") == 0 && argc == 4)
 		return report_denials(argv[3]);
 	options = parse(argc, argv);
 	if (strcmp(options.fault, "exit") == 0)

@@ -134,6 +134,7 @@ static int act_fresh_mount(void)
 	return open(path, O_CREAT | O_WRONLY, 0600);
 }
 
+/* by-handle PATH DIRECTORY: any directory of the file system will do */
 static int act_by_handle(void)
 {
 	struct {
@@ -141,11 +142,11 @@ static int act_by_handle(void)
 		char bytes[128];
 	} handle = {.head.handle_bytes = sizeof(handle.bytes)};
 	int mount_id;
-	int root = open("/", O_RDONLY | O_DIRECTORY);
+	int mount = open(argument[1], O_RDONLY | O_DIRECTORY);
 
 	if (name_to_handle_at(AT_FDCWD, argument[0], &handle.head, &mount_id, 0))
 		return -1;
-	return open_by_handle_at(root < 0 ? AT_FDCWD : root, &handle.head, O_RDONLY);
+	return open_by_handle_at(mount, &handle.head, O_RDONLY);
 }
 
 /* Pipes, memfds and pidfds have no path; opening them again must stay possible. */

@@ -172,11 +172,11 @@ const files: Row[] = [
   },
   {
     name: 'remove a file that may only be read',
-    denied: ['unlink', `${readable}/file`],
+    denied: ['unlink', `${readable}/unlinked`],
     allowed: ['unlink', `${writable}/removable`],
     hook: 'path_unlink',
     operation: 'write',
-    target: `${readable}/file`,
+    target: `${readable}/unlinked`,
   },
   {
     name: 'remove a directory that may only be read',
@@ -188,27 +188,27 @@ const files: Row[] = [
   },
   {
     name: 'move a hidden file into a granted directory',
-    denied: ['rename', `${hidden}/file`, `${writable}/moved`],
+    denied: ['rename', `${hidden}/moved`, `${writable}/moved`],
     allowed: ['rename', `${writable}/movable`, `${writable}/moved-2`],
     hook: 'path_rename',
     operation: 'write',
-    target: `${hidden}/file`,
+    target: `${hidden}/moved`,
   },
   {
     name: 'move a file over one that may only be read',
-    denied: ['rename', `${writable}/file`, `${readable}/file`],
+    denied: ['rename', `${writable}/replacing`, `${readable}/replaced`],
     allowed: ['rename', `${writable}/movable-2`, `${writable}/file-2`],
     hook: 'path_rename',
     operation: 'create',
-    target: `${readable}/file`,
+    target: `${readable}/replaced`,
   },
   {
     name: 'exchange a hidden file with one of its own',
-    denied: ['exchange', `${writable}/file`, `${hidden}/file`],
+    denied: ['exchange', `${writable}/exchanged`, `${hidden}/exchanged`],
     allowed: ['exchange', `${writable}/file`, `${writable}/file-3`],
     hook: 'path_rename',
     operation: 'create',
-    target: `${hidden}/file`,
+    target: `${hidden}/exchanged`,
   },
   {
     name: 'change the mode of a file that may only be read',
@@ -260,8 +260,8 @@ const files: Row[] = [
   },
   {
     name: 'open a hidden file by its handle',
-    denied: ['by-handle', `${hidden}/file`],
-    allowed: ['by-handle', `${readable}/file`],
+    denied: ['by-handle', `${hidden}/file`, readable],
+    allowed: ['by-handle', `${readable}/file`, readable],
     hook: 'file_open',
     operation: 'read',
     target: `${hidden}/file`,
@@ -270,15 +270,23 @@ const files: Row[] = [
     name: 'execute a program that is not on its list',
     denied: ['exec', '/usr/bin/id'],
     allowed: ['exec', '/usr/bin/true'],
-    hook: 'bprm_check_security',
+    hook: 'file_open',
     operation: 'exec',
     target: '/usr/bin/id',
+  },
+  {
+    name: 'execute a program that it may read',
+    denied: ['exec', `${readable}/readable-program`],
+    allowed: ['exec', `${readable}/program/true`],
+    hook: 'bprm_check_security',
+    operation: 'exec',
+    target: `${readable}/readable-program`,
   },
   {
     name: 'execute a program under a granted name that links to another one',
     denied: ['exec', `${readable}/link-to-id`],
     allowed: ['exec', `${readable}/program/true`],
-    hook: 'bprm_check_security',
+    hook: 'file_open',
     operation: 'exec',
     target: '/usr/bin/id',
   },
@@ -286,7 +294,7 @@ const files: Row[] = [
     name: 'execute a script whose interpreter is not on its list',
     denied: ['exec', `${readable}/program/python-script`],
     allowed: ['exec', `${readable}/program/sh-script`],
-    hook: 'bprm_check_security',
+    hook: 'file_open',
     operation: 'exec',
     target: '/usr/bin/env',
   },
@@ -442,15 +450,24 @@ function makeTree(): void {
   for (const directory of [readable, `${readable}/secret`, `${readable}/empty`, `${readable}/program`, writable, `${writable}/empty`, hidden]) {
     mkdirSync(directory, { recursive: true });
   }
-  for (const path of [`${readable}/file`, `${readable}/secret/file`, `${readable}/secretive`, `${hidden}/file`]) writeFileSync(path, 'text');
-  for (const name of ['file', 'file-2', 'file-3', 'removable', 'movable', 'movable-2']) writeFileSync(`${writable}/${name}`, 'text');
+  const names = {
+    [readable]: ['file', 'secret/file', 'secretive', 'unlinked', 'replaced'],
+    [writable]: ['file', 'file-2', 'file-3', 'removable', 'movable', 'movable-2', 'replacing', 'exchanged'],
+    [hidden]: ['file', 'moved', 'exchanged'],
+  };
+  for (const [directory, files] of Object.entries(names)) {
+    for (const name of files) writeFileSync(`${directory}/${name}`, 'text');
+  }
   symlinkSync(`${hidden}/file`, `${readable}/link-to-hidden`);
   symlinkSync(`${readable}/file`, `${readable}/link-to-file`);
   symlinkSync('/usr/bin/id', `${readable}/link-to-id`);
-  copyFileSync('/usr/bin/true', `${readable}/program/true`);
+  for (const name of ['program/true', 'readable-program']) {
+    copyFileSync('/usr/bin/true', `${readable}/${name}`);
+    chmodSync(`${readable}/${name}`, 0o755);
+  }
   writeFileSync(`${readable}/program/sh-script`, '#!/bin/sh\n:\n');
   writeFileSync(`${readable}/program/python-script`, '#!/usr/bin/env python3\n');
-  for (const name of ['true', 'sh-script', 'python-script']) chmodSync(`${readable}/program/${name}`, 0o755);
+  for (const name of ['sh-script', 'python-script']) chmodSync(`${readable}/program/${name}`, 0o755);
 }
 
 const servers = `
