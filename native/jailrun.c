@@ -20,10 +20,13 @@
 #include "message.h"
 #include "pod.h"
 #include "supervise.h"
+#include "warm.h"
 
 /* For a system call that failed: `what` was to be done, and `mend` is what usually helps. */
 static int fail(bool json, const char *what, const char *mend)
 {
+	if (errno == EMFILE || errno == ENFILE)
+		mend = "Raise the limit of open files: ulimit -n";
 	complain(json, "SYSTEM", "The command was not started: %s: %s. %s", what, strerror(errno), mend);
 	return STATUS_FAILED;
 }
@@ -36,7 +39,7 @@ static int ask_launcher(const struct launcher *launcher, char *const arguments[]
 	struct pollfd events[2] = {{.events = POLLIN}, {.events = POLLIN}};
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) {
-		fail(false, "no socket for the launcher", "Raise the limit of open files: ulimit -n");
+		fail(false, "no socket for the launcher", "Free some memory");
 		return -1;
 	}
 	descriptors[JR_PLAN_FD] = ends[1];
@@ -98,29 +101,46 @@ static bool prepare_pod(const struct launcher *launcher, int argc, char *argv[],
 	return false;
 }
 
-/* Moves this process into the pod's cgroup and becomes the command. Returns only on failure. */
-static int become_command(const struct caller *caller, const struct pod *pod, int program,
-			  char *const command[])
+/* Whether the launcher may ask for --exec. Only the launcher knows; being wrong costs a millisecond. */
+static bool may_become_command(char *const arguments[])
+{
+	for (; *arguments && strcmp(*arguments, "--") != 0; arguments++)
+		if (strcmp(*arguments, "--exec") == 0)
+			return true;
+	return false;
+}
+
+/* Moves this process into the pod's cgroup. Returns an errno, or 0. */
+static int join_cgroup(const struct pod *pod)
 {
 	int members = openat(pod->descriptors[JR_PLAN_CGROUP], "cgroup.procs", O_WRONLY | O_CLOEXEC);
 
-	if (members < 0 || write(members, "0", 1) != 1) {
-		int status = fail(wants_json(pod), "joining the pod's cgroup failed",
-				  "Run it without --exec, or where cgroup2 is mounted read-write");
+	return members < 0 || write(members, "0", 1) < 0 ? errno : 0;
+}
 
-		remove_pod(pod);
-		return status;
+/* Becomes the command, in the pod. Returns only on failure. */
+static int become_command(const struct caller *caller, const struct pod *pod, int program, pid_t warmer,
+			  char *const command[])
+{
+	int error = join_cgroup(pod);
+
+	stop_warming(warmer);
+	if (!error) {
+		give_back(caller);
+		return exec_enter(program, pod, getpid(), command);
 	}
-	give_back(caller);
-	return exec_enter(program, pod, getpid(), command);
+	errno = error;
+	fail(wants_json(pod), "joining the pod's cgroup failed", "Run it without --exec");
+	remove_pod(pod);
+	return STATUS_FAILED;
 }
 
 static void report_denials(const struct launcher *launcher, const struct pod *pod)
 {
 	int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	int descriptors[] = {nothing, STDERR_FILENO, STDERR_FILENO, pod->descriptors[JR_PLAN_RING],
-			     pod->descriptors[JR_PLAN_PODS]};
-	char *const arguments[] = {"--report-denials", (char *)pod->plan.state, NULL};
+	int descriptors[] = {nothing, STDERR_FILENO, STDERR_FILENO, pod->descriptors[JR_PLAN_PODS],
+			     pod->descriptors[JR_PLAN_DENIALS]};
+	char *const arguments[] = {"report-denials", (char *)pod->plan.state, NULL};
 	struct process node = {-1, -1};
 	siginfo_t end = {.si_code = CLD_EXITED, .si_status = STATUS_FAILED};
 
@@ -143,7 +163,8 @@ static int run(int argc, char *argv[])
 	struct caller caller;
 	struct pod pod;
 	siginfo_t end;
-	char **command;
+	pid_t warmer;
+	bool planned;
 	int program;
 
 	if (!take_over(&caller))
@@ -152,12 +173,14 @@ static int run(int argc, char *argv[])
 	program = open("/proc/self/exe", O_PATH | O_CLOEXEC);
 	if (program < 0 || !find_launcher(&launcher, &caller))
 		return fail(false, "jailrun does not find its own file, /proc/self/exe", "Mount /proc");
-	if (!prepare_pod(&launcher, argc, argv, &pod, &end))
+	warmer = may_become_command(argv + (argc > 0)) ? start_warming() : -1;
+	planned = prepare_pod(&launcher, argc, argv, &pod, &end);
+	if (planned && pod.plan.flags & JR_PLAN_EXEC)
+		return become_command(&caller, &pod, program, warmer, argv + pod.plan.command);
+	stop_warming(warmer);
+	if (!planned)
 		end_like(&end);
-	command = argv + pod.plan.command;
-	if (pod.plan.flags & JR_PLAN_EXEC)
-		return become_command(&caller, &pod, program, command);
-	if (!supervise(&caller, &pod, program, command, &end)) {
+	if (!supervise(&caller, &pod, program, argv + pod.plan.command, &end)) {
 		int status = fail(wants_json(&pod), "no process can be cloned into the pod's cgroup",
 				  "Raise the limit of processes: ulimit -u, pids.max");
 

@@ -33,7 +33,7 @@ static long bpf(enum bpf_cmd command, union bpf_attr *attributes)
 	return syscall(SYS_bpf, command, attributes, sizeof(*attributes));
 }
 
-static bool is_map(int fd, __u32 value_size)
+static bool is_map(int fd, __u32 key_size, __u32 value_size)
 {
 	struct bpf_map_info info = {0};
 	union bpf_attr attributes = {
@@ -41,7 +41,7 @@ static bool is_map(int fd, __u32 value_size)
 
 	if (bpf(BPF_OBJ_GET_INFO_BY_FD, &attributes) < 0)
 		return false;
-	return info.key_size == sizeof(((struct jr_plan *)0)->pod) && info.value_size == value_size;
+	return info.key_size == key_size && info.value_size == value_size;
 }
 
 static bool is_cgroup(int fd, __u64 id)
@@ -73,9 +73,9 @@ static const char *check_plan(const struct pod *pod, int words)
 		return "its paths are not absolute and terminated";
 	if (!is_cgroup(descriptors[JR_PLAN_CGROUP], plan->pod))
 		return "its cgroup is not the pod's";
-	if (!is_map(descriptors[JR_PLAN_ENROLLMENT], sizeof(struct jr_enrollment)) ||
-	    !is_map(descriptors[JR_PLAN_PODS], sizeof(struct jr_pod)) ||
-	    !is_map(descriptors[JR_PLAN_RINGS], sizeof(__u32)))
+	if (!is_map(descriptors[JR_PLAN_ENROLLMENT], sizeof(__u64), sizeof(struct jr_enrollment)) ||
+	    !is_map(descriptors[JR_PLAN_PODS], sizeof(__u64), sizeof(struct jr_pod)) ||
+	    !is_map(descriptors[JR_PLAN_DENIALS], sizeof(struct jr_denial_key), sizeof(struct jr_denial)))
 		return "its maps are not the pod's";
 	return NULL;
 }
@@ -120,21 +120,43 @@ const char *receive_pod(struct pod *pod, int socket, int words)
 	return fault;
 }
 
-uint64_t count_denials(const struct pod *pod)
+static struct jr_pod read_counters(const struct pod *pod)
 {
 	struct jr_pod counters = {0};
 	union bpf_attr attributes = {.map_fd = pod->descriptors[JR_PLAN_PODS],
 				     .key = (uintptr_t)&pod->plan.pod,
 				     .value = (uintptr_t)&counters};
 
-	return bpf(BPF_MAP_LOOKUP_ELEM, &attributes) < 0 ? 0 : counters.denials;
+	bpf(BPF_MAP_LOOKUP_ELEM, &attributes);
+	return counters;
 }
 
-static bool delete_entry(const struct pod *pod, enum jr_plan_fd map)
+uint64_t count_denials(const struct pod *pod)
 {
-	union bpf_attr attributes = {.map_fd = pod->descriptors[map], .key = (uintptr_t)&pod->plan.pod};
+	return read_counters(pod).denials;
+}
+
+static bool delete_key(int map, const void *key)
+{
+	union bpf_attr attributes = {.map_fd = map, .key = (uintptr_t)key};
 
 	return bpf(BPF_MAP_DELETE_ELEM, &attributes) == 0 || errno == ENOENT;
+}
+
+/* The pod's own entry comes last: it tells how many denials there are to delete. */
+static bool delete_entries(const struct pod *pod)
+{
+	struct jr_pod counters = read_counters(pod);
+	struct jr_denial_key denial = {.pod = pod->plan.pod};
+
+	if (!delete_key(pod->descriptors[JR_PLAN_ENROLLMENT], &pod->plan.pod))
+		return false;
+	while (denial.sequence < counters.denials && denial.sequence < counters.keep) {
+		denial.sequence++;
+		if (!delete_key(pod->descriptors[JR_PLAN_DENIALS], &denial))
+			return false;
+	}
+	return delete_key(pod->descriptors[JR_PLAN_PODS], &pod->plan.pod);
 }
 
 /* Removes the cgroups below `parent` that are empty; those that are not make the parent's removal fail. */
@@ -195,8 +217,7 @@ void remove_pod(const struct pod *pod)
 		return;
 	if (error) {
 		failed = pod->plan.cgroup;
-	} else if (!delete_entry(pod, JR_PLAN_ENROLLMENT) || !delete_entry(pod, JR_PLAN_PODS) ||
-		   !delete_entry(pod, JR_PLAN_RINGS)) {
+	} else if (!delete_entries(pod)) {
 		failed = "its map entries";
 		error = errno;
 	} else if (unlink(pod->plan.state) < 0 && errno != ENOENT) {
