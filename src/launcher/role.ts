@@ -37,7 +37,7 @@ async function loadRoles(policyFile: string | undefined): Promise<Map<string, Re
   const builtIn = decodeBuiltIn(readFileSync(join(distDirectory, 'roles.json'), 'utf8'));
   if (files.length === 0) return new Map(builtIn.roles.map((role) => [role.name, role]));
   const { parse } = await import('../profiles/parse.js');
-  return resolve([...files.map(({ source, file }) => parse(source, file)), ...builtIn.policies]);
+  return resolve([...builtIn.policies, ...files.map(({ source, file }) => parse(source, file))]);
 }
 
 function unknownRole(name: string, roles: Map<string, ResolvedRole>): JailrunError {
