@@ -68,11 +68,15 @@ struct {
 	__type(value, struct jr_role);
 } roles SEC(".maps");
 
+/*
+ * struct jr_rule_key -> struct jr_rule. Sizes and not types: 6.1 compares what BTF said of a timer in
+ * the value and so takes no map without BTF, as the launcher makes them, for one with BTF.
+ */
 struct role_rules_inner {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1);
-	__type(key, struct jr_rule_key);
-	__type(value, struct jr_rule);
+	__uint(key_size, sizeof(struct jr_rule_key));
+	__uint(value_size, sizeof(struct jr_rule));
 };
 
 struct {

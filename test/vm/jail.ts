@@ -111,12 +111,12 @@ export const clearMap = (map: string): void =>
     for (const key of keysOf(fd)) addon.mapDelete(fd, key);
   });
 
-/** Adds entries with the keys 1, 2, 3, … until the pinned map is full. */
+/** Adds entries, for cgroups that do not exist, until the pinned map is full. */
 export const fillMap = (map: string): void =>
   withMap(map, (fd) => {
     const { valueSize, maxEntries } = addon.mapInfo(fd);
     const count = maxEntries - keysOf(fd).length;
-    const keys = new BigUint64Array(count).map((_, i) => BigInt(i + 1));
+    const keys = new BigUint64Array(count).map((_, i) => (1n << 40n) + BigInt(i));
     addon.mapUpdateBatch(fd, new Uint8Array(keys.buffer), new Uint8Array(count * valueSize), count);
   });
 

@@ -75,7 +75,7 @@ roles:
   entry:
     id: 503
     description: Runs nothing but its command.
-    files: {read: ["@runtime"]}
+    files: {read: ["@runtime", ${act}]}
     exec: none
 `,
   );
@@ -141,7 +141,7 @@ describe('after a run', () => {
     assert.equal(mapSize('pod_denials'), 0);
   });
   test('more denials than are kept are counted', () => {
-    const script = `i=0; while [ $i -lt 300 ]; do : < ${secret}; i=$((i+1)); done 2>/dev/null`;
+    const script = `i=0; while [ $i -lt 300 ]; do true < ${secret}; i=$((i+1)); done 2>/dev/null`;
     const { stderr, denials } = run([...life, '--', 'sh', '-c', script]);
     assert.equal(denials.length, 256, stderr);
     assert.match(stderr, /^\{"version":1,"type":"lost","denials":44\}$/m);
@@ -207,13 +207,25 @@ describe('nothing of the command runs unjailed:', () => {
     assert.deepEqual([status, stdout], [125, ''], stderr);
     assert.match(stderr, /not started/);
   });
-  test('when the supervisor is killed just before it would start, it starts jailed', async () => {
-    const { ended, pid } = delayed('execveat', 4, [...life, '--', act, 'open', secret, '0']);
+  test('when the supervisor is killed just before it would start, it does not start', async () => {
+    const { ended, pid } = delayed('execveat', 4, [...life, '--', 'echo', 'ran']);
     await until(() => pods().some((name) => name.endsWith('.json')));
     await sleep(500);
     process.kill(frontOf(pid), 'SIGKILL');
     const { stdout } = await ended;
-    assert.match(stdout, /^EACCES /);
+    assert.equal(stdout, '');
+  });
+  test('when the supervisor is killed while it runs, what the command started stays jailed', async () => {
+    const script = `(sleep 2; ${act} open ${secret} 0 >&3) & echo started; wait`;
+    const child = spawn(jailrun, [...life, '--', 'sh', '-c', `exec 3>&1; ${script}`], { stdio: ['ignore', 'pipe', 'inherit'] });
+    let stdout = '';
+    child.stdout.on('data', (data) => {
+      stdout += data;
+    });
+    await until(() => stdout.includes('started'));
+    child.kill('SIGKILL');
+    await until(() => /^started\n(ok|E)/.test(stdout));
+    assert.match(stdout, /^started\nEACCES /);
   });
   test('what a killed supervisor left is gone after the next run', async () => {
     run(['--role', 'permissive', '--', 'true']);

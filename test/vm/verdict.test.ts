@@ -244,8 +244,8 @@ const files: Row[] = [
   },
   {
     name: 'read a hidden file through a bind mount on a granted directory',
-    denied: ['bind-open', hidden, `${readable}/empty`, 'file'],
-    allowed: ['bind-open', readable, `${readable}/empty`, 'file'],
+    denied: ['bind-open', hidden, `${readable}/mount-point`, 'file'],
+    allowed: ['bind-open', readable, `${readable}/mount-point`, 'file'],
     hook: 'file_open',
     operation: 'read',
     target: `${hidden}/file`,
@@ -435,7 +435,7 @@ const network: Row[] = [
 const others: Row[] = [
   {
     name: 'use a file system that was mounted after the jail began',
-    denied: ['fresh-mount', `${readable}/empty`],
+    denied: ['fresh-mount', `${readable}/mount-point`],
     allowed: ['open', `${writable}/new-2`, CREATE],
     hook: 'path_mknod',
     operation: 'create',
@@ -447,7 +447,7 @@ const rows = [...files, ...network, ...others];
 
 function makeTree(): void {
   rmSync(area, { recursive: true, force: true });
-  for (const directory of [readable, `${readable}/secret`, `${readable}/empty`, `${readable}/program`, writable, `${writable}/empty`, hidden]) {
+  for (const directory of [readable, `${readable}/secret`, `${readable}/empty`, `${readable}/mount-point`, `${readable}/program`, writable, `${writable}/empty`, hidden]) {
     mkdirSync(directory, { recursive: true });
   }
   const names = {
