@@ -124,7 +124,7 @@ enum jr_reason {
  * knows no such command and answers EINVAL; our lsm/bpf program answers first for a jailed task.
  */
 enum jr_probe_answer {
-	JR_PROBE_COMMAND = 0x6a61696c,
+	JR_PROBE_COMMAND = 0x6a6c, /* below bit 16, which 7.2 takes for a flag */
 	JR_PROBE_THIS_POD = 114,	/* EALREADY: jailed, in the pod that was asked for */
 	JR_PROBE_OTHER_POD = 18,	/* EXDEV: jailed, in another pod */
 };

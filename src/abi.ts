@@ -105,7 +105,7 @@ export const Reason = {
 export type Reason = (typeof Reason)[keyof typeof Reason];
 
 export const ProbeAnswer = {
-  COMMAND: 1784768876,
+  COMMAND: 27244,
   THIS_POD: 114,
   OTHER_POD: 18,
 } as const;
