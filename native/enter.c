@@ -43,9 +43,8 @@ int exec_enter(int program, const struct pod *pod, pid_t front, char *const comm
 		free(argv);
 	}
 	complain(wants_json(pod), "SYSTEM",
-		 "The command was not started: jailrun cannot execute itself: %s. Its own file must be "
-		 "executable, on "
-		 "a file system that is not mounted noexec",
+		 "The command was not started: jailrun cannot execute itself: %s. Its own file must "
+		 "be executable, on a file system that is not mounted noexec",
 		 strerror(errno));
 	return STATUS_FAILED;
 }
@@ -64,11 +63,10 @@ static int refuse(bool json, int answer)
 {
 	switch (answer) {
 	case EINVAL:
-		complain(
-		    json, "NOT_JAILED",
-		    "The command was not started, because its task is in no pod: the programs are detached, "
-		    "or "
-		    "the pod's enrollment is gone. Run it again; if that fails too, see: jailrun doctor");
+		complain(json, "NOT_JAILED",
+			 "The command was not started, because its task is in no pod: the programs are "
+			 "detached, or the pod's enrollment is gone. Run it again; if that fails too, see: "
+			 "jailrun doctor");
 		break;
 	case JR_PROBE_OTHER_POD:
 		complain(
@@ -77,12 +75,12 @@ static int refuse(bool json, int answer)
 		    "leaves. Run jailrun outside of the jail; see: jailrun status");
 		break;
 	default:
-		complain(json, "NO_PROOF",
-			 "The command was not started, because nothing proves that its task is jailed: "
-			 "bpf(2) answers "
-			 "\"%s\". If a seccomp filter denies bpf(2), run jailrun outside of it; see: jailrun "
-			 "doctor",
-			 strerror(answer));
+		complain(
+		    json, "NO_PROOF",
+		    "The command was not started, because nothing proves that its task is jailed: bpf(2) "
+		    "answers \"%s\". If a seccomp filter denies bpf(2), run jailrun outside of it; see: "
+		    "jailrun doctor",
+		    strerror(answer));
 	}
 	return STATUS_FAILED;
 }

@@ -12,7 +12,6 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 
 #include "caller.h"
 #include "enter.h"
@@ -22,7 +21,16 @@
 #include "supervise.h"
 #include "warm.h"
 
-/* For a system call that failed: `what` was to be done, and `mend` is what usually helps. */
+/* Whether jailrun itself is given the option, which only the launcher knows for sure. */
+static bool seems_given(char *const arguments[], const char *option)
+{
+	for (; *arguments && strcmp(*arguments, "--") != 0; arguments++)
+		if (strcmp(*arguments, option) == 0)
+			return true;
+	return false;
+}
+
+/* For a system call that failed: says what could not be done, and `mend`, which usually helps. */
 static int fail(bool json, const char *what, const char *mend)
 {
 	if (errno == EMFILE || errno == ENFILE)
@@ -31,28 +39,23 @@ static int fail(bool json, const char *what, const char *mend)
 	return STATUS_FAILED;
 }
 
-/* Runs the launcher until it has sent a plan or ended; -1 with a message where it cannot even start. */
+/* Runs the launcher until it has sent something or ended. Returns our end of its socket; -1, with errno. */
 static int ask_launcher(const struct launcher *launcher, char *const arguments[], struct process *node)
 {
 	int ends[2];
 	int descriptors[JR_PLAN_FD + 1] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
 	struct pollfd events[2] = {{.events = POLLIN}, {.events = POLLIN}};
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) {
-		fail(false, "no socket for the launcher", "Free some memory");
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
 		return -1;
-	}
 	descriptors[JR_PLAN_FD] = ends[1];
 	*node = start_launcher(launcher, arguments, descriptors, JR_PLAN_FD + 1);
-	close(ends[1]);
-	if (node->pid < 0) {
-		fail(false, "no process for the launcher",
-		     "Raise the limit of processes: ulimit -u, pids.max");
+	if (node->pid < 0)
 		return -1;
-	}
+	close(ends[1]);
 	events[0].fd = ends[0];
+	/* Its end counts, too: what it has started may have inherited the other end of the socket. */
 	events[1].fd = node->fd;
-	/* The end of the process, too: something that it started may have inherited its end of the socket. */
 	while (poll(events, 2, -1) < 0)
 		;
 	return ends[0];
@@ -62,52 +65,46 @@ static int ask_launcher(const struct launcher *launcher, char *const arguments[]
 static bool prepare_pod(const struct launcher *launcher, int argc, char *argv[], struct pod *pod,
 			siginfo_t *end)
 {
-	const char *fault = NULL;
 	struct process node;
+	int socket = ask_launcher(launcher, argv + (argc > 0), &node);
+	const char *fault = NULL;
+	siginfo_t launcher_end;
 	bool planned;
 	char byte;
-	int socket;
 
 	*end = (siginfo_t){.si_code = CLD_EXITED, .si_status = STATUS_FAILED};
-	socket = ask_launcher(launcher, argv + (argc > 0), &node);
-	if (socket < 0)
+	if (socket < 0) {
+		fail(launcher->json, "the launcher has no process",
+		     "Raise the limit of processes: ulimit -u, pids.max");
 		return false;
+	}
 	planned = recv(socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 	if (planned)
 		fault = receive_pod(pod, socket, argc);
 	/* Nobody reads another message, and a launcher that wants to send one must not wait. */
 	close(socket);
-	*end = wait_for_end(node);
+	launcher_end = wait_for_end(node);
 	restore_streams(launcher->caller);
-	if (!planned)
+	if (!planned) {
+		*end = launcher_end;
 		return false;
-	if (fault) {
-		complain(false, "PLAN",
-			 "The command was not started, because the launcher's plan is not one for this "
-			 "jailrun: %s. "
-			 "Install jailrun and launcher.cjs from the same package",
-			 fault);
-	} else if (end->si_code != CLD_EXITED || end->si_status != 0) {
-		complain(wants_json(pod), "LAUNCHER",
-			 "The command was not started, because the launcher failed when the pod was ready "
-			 "(%s %d). "
-			 "Run it again; if that fails too, see: jailrun doctor",
-			 end->si_code == CLD_EXITED ? "status" : "signal", end->si_status);
-		remove_pod(pod);
-	} else {
-		return true;
 	}
-	*end = (siginfo_t){.si_code = CLD_EXITED, .si_status = STATUS_FAILED};
-	return false;
-}
-
-/* Whether the launcher may ask for --exec. Only the launcher knows; being wrong costs a millisecond. */
-static bool may_become_command(char *const arguments[])
-{
-	for (; *arguments && strcmp(*arguments, "--") != 0; arguments++)
-		if (strcmp(*arguments, "--exec") == 0)
-			return true;
-	return false;
+	if (fault) {
+		complain(launcher->json, "PLAN",
+			 "The command was not started: %s in the launcher's plan. Install jailrun and "
+			 "launcher.cjs from the same package",
+			 fault);
+		return false;
+	}
+	if (!ended_well(&launcher_end)) {
+		complain(launcher->json, "LAUNCHER",
+			 "The command was not started: the launcher failed when the pod was ready (%s %d). "
+			 "Run it again; if that fails too, see: jailrun doctor",
+			 launcher_end.si_code == CLD_EXITED ? "status" : "signal", launcher_end.si_status);
+		remove_pod(pod);
+		return false;
+	}
+	return true;
 }
 
 /* Moves this process into the pod's cgroup. Returns an errno, or 0. */
@@ -142,7 +139,7 @@ static void report_denials(const struct launcher *launcher, const struct pod *po
 			     pod->descriptors[JR_PLAN_DENIALS]};
 	char *const arguments[] = {"report-denials", (char *)pod->plan.state, NULL};
 	struct process node = {-1, -1};
-	siginfo_t end = {.si_code = CLD_EXITED, .si_status = STATUS_FAILED};
+	siginfo_t end = {0};
 
 	if (nothing >= 0)
 		node = start_launcher(launcher, arguments, descriptors,
@@ -151,29 +148,33 @@ static void report_denials(const struct launcher *launcher, const struct pod *po
 		end = wait_for_end(node);
 	/* It shares standard error with whoever else has it. */
 	restore_streams(launcher->caller);
-	if (end.si_code != CLD_EXITED || end.si_status != 0)
+	if (!ended_well(&end))
 		complain(wants_json(pod), "REPORT",
-			 "The pod had denials, but the report on them failed. Run it again and watch: "
-			 "jailrun events");
+			 "The pod had %llu denials, but their report failed. Run it again; see also: jailrun "
+			 "doctor",
+			 (unsigned long long)count_denials(pod));
 }
 
 static int run(int argc, char *argv[])
 {
-	struct launcher launcher;
+	char *const *arguments = argv + (argc > 0);
 	struct caller caller;
+	struct launcher launcher = {.caller = &caller, .json = seems_given(arguments, "--json")};
 	struct pod pod;
 	siginfo_t end;
-	pid_t warmer;
+	pid_t warmer = -1;
 	bool planned;
 	int program;
 
 	if (!take_over(&caller))
-		return fail(false, "a standard stream is closed and /dev/null cannot be opened",
+		return fail(launcher.json, "a standard stream is closed and /dev/null cannot be opened",
 			    "Mount /dev");
 	program = open("/proc/self/exe", O_PATH | O_CLOEXEC);
-	if (program < 0 || !find_launcher(&launcher, &caller))
-		return fail(false, "jailrun does not find its own file, /proc/self/exe", "Mount /proc");
-	warmer = may_become_command(argv + (argc > 0)) ? start_warming() : -1;
+	if (program < 0 || !find_script(&launcher))
+		return fail(launcher.json, "jailrun does not find its own file, /proc/self/exe",
+			    "Mount /proc");
+	if (seems_given(arguments, "--exec"))
+		warmer = start_warming();
 	planned = prepare_pod(&launcher, argc, argv, &pod, &end);
 	if (planned && pod.plan.flags & JR_PLAN_EXEC)
 		return become_command(&caller, &pod, program, warmer, argv + pod.plan.command);
@@ -181,11 +182,10 @@ static int run(int argc, char *argv[])
 	if (!planned)
 		end_like(&end);
 	if (!supervise(&caller, &pod, program, argv + pod.plan.command, &end)) {
-		int status = fail(wants_json(&pod), "no process can be cloned into the pod's cgroup",
-				  "Raise the limit of processes: ulimit -u, pids.max");
-
+		fail(wants_json(&pod), "no process can be cloned into the pod's cgroup",
+		     "Raise the limit of processes: ulimit -u, pids.max");
 		remove_pod(&pod);
-		return status;
+		return STATUS_FAILED;
 	}
 	if (count_denials(&pod) > 0)
 		report_denials(&launcher, &pod);

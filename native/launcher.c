@@ -47,13 +47,12 @@ static const struct {
     {RLIMIT_FSIZE, RLIM_INFINITY}, {RLIMIT_STACK, 8 << 20},      {RLIMIT_NOFILE, 1024},
 };
 
-bool find_launcher(struct launcher *launcher, const struct caller *caller)
+bool find_script(struct launcher *launcher)
 {
 	static const char name[] = "launcher.cjs";
 	ssize_t length = readlink("/proc/self/exe", launcher->script, sizeof(launcher->script));
 	char *slash;
 
-	launcher->caller = caller;
 	if (length < 0)
 		return false;
 	if ((size_t)length == sizeof(launcher->script)) {
@@ -163,9 +162,9 @@ static _Noreturn void become_launcher(const struct launcher *launcher, char *con
 		hold_ignored_signals(launcher->caller);
 		execve(JAILRUN_NODE, argv, environ);
 	}
-	complain(false, "NO_NODE",
-		 "The launcher cannot be started, so the command was not: " JAILRUN_NODE
-		 ": %s. jailrun needs Node.js 20 there: apt-get install nodejs",
+	complain(launcher->json, "NO_NODE",
+		 "The command was not started: the launcher cannot be (" JAILRUN_NODE
+		 ": %s). It needs Node.js 20 there: apt-get install nodejs",
 		 strerror(errno));
 	_exit(STATUS_FAILED);
 }

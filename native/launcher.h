@@ -10,6 +10,7 @@
 /* The launcher: node running launcher.cjs, which lies beside the front's own binary. */
 struct launcher {
 	const struct caller *caller;
+	bool json; /* errors as JSON */
 	char script[PATH_MAX];
 };
 
@@ -19,8 +20,8 @@ struct process {
 	int fd;
 };
 
-/* Finds the script. Fails with errno; the script itself is not looked at. */
-bool find_launcher(struct launcher *launcher, const struct caller *caller);
+/* Fills `script` in. Fails with errno; whether there is such a file only node will see. */
+bool find_script(struct launcher *launcher);
 
 /*
  * Runs the launcher with `arguments`, which end with NULL, and `count` descriptors of ours as its 0, 1, 2
@@ -32,5 +33,10 @@ struct process start_launcher(const struct launcher *launcher, char *const argum
 
 /* Waits until the process has ended and says how: si_code and si_status as waitid(2) has them. */
 siginfo_t wait_for_end(struct process process);
+
+static inline bool ended_well(const siginfo_t *end)
+{
+	return end->si_code == CLD_EXITED && end->si_status == 0;
+}
 
 #endif

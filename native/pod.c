@@ -64,19 +64,19 @@ static const char *check_plan(const struct pod *pod, int words)
 	const int *descriptors = pod->descriptors;
 
 	if (plan->layout != JR_LAYOUT)
-		return "it has another layout version";
+		return "another layout version";
 	if (plan->flags & ~(JR_PLAN_EXEC | JR_PLAN_JSON))
-		return "it has an unknown flag";
+		return "an unknown flag";
 	if (plan->command < 1 || plan->command >= (__u32)words)
-		return "its command is not among the arguments";
+		return "a command that is not among the arguments";
 	if (!is_path(plan->cgroup) || !is_path(plan->state))
-		return "its paths are not absolute and terminated";
+		return "a path that is not absolute or not terminated";
 	if (!is_cgroup(descriptors[JR_PLAN_CGROUP], plan->pod))
-		return "its cgroup is not the pod's";
+		return "a cgroup that is not the pod's";
 	if (!is_map(descriptors[JR_PLAN_ENROLLMENT], sizeof(__u64), sizeof(struct jr_enrollment)) ||
 	    !is_map(descriptors[JR_PLAN_PODS], sizeof(__u64), sizeof(struct jr_pod)) ||
 	    !is_map(descriptors[JR_PLAN_DENIALS], sizeof(struct jr_denial_key), sizeof(struct jr_denial)))
-		return "its maps are not the pod's";
+		return "a map of another kind";
 	return NULL;
 }
 
@@ -108,9 +108,9 @@ const char *receive_pod(struct pod *pod, int socket, int words)
 	const char *fault = NULL;
 
 	if (size != sizeof(pod->plan) || message.msg_flags & MSG_TRUNC)
-		fault = "it has another size";
+		fault = "another size";
 	else if (count != JR_PLAN_FDS || message.msg_flags & MSG_CTRUNC)
-		fault = "it has another number of descriptors";
+		fault = "another number of descriptors";
 	if (!fault) {
 		memcpy(pod->descriptors, received, sizeof(pod->descriptors));
 		fault = check_plan(pod, words);

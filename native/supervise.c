@@ -58,41 +58,42 @@ static void pass_on(const struct command *command, const siginfo_t *info)
 	send(command, info->si_signo, queued ? info : NULL);
 }
 
-static bool was_continued(const struct command *command)
+/* Whether the command is in the state that was reported last. */
+static bool is_unchanged(const struct command *command)
 {
 	siginfo_t change = {0};
 
-	return waitid(P_PIDFD, command->fd, &change, WCONTINUED | WNOHANG) == 0 &&
-	       change.si_code == CLD_CONTINUED;
+	waitid(P_PIDFD, command->fd, &change, WEXITED | WSTOPPED | WCONTINUED | WNOHANG | WNOWAIT);
+	return change.si_pid == 0;
 }
 
 /*
  * Stops this process by the signal that stopped the command, so that the shell sees its job stopped, and
- * once it has been continued sees to it that the command is, too. `fg` continues the whole group; whoever
- * continues only this process, or has a command that left the group, means the command as well.
+ * once it goes on sees to it that the command does, too. `fg` continues the whole group; whoever continues
+ * only this process, or a group that the command has left, means the command as well. So does a signal
+ * that stopped the command and cannot stop this process, whose group is orphaned: without jailrun it would
+ * have stopped neither.
  */
 static void stop_like(const struct command *command, int number)
 {
 	struct sigaction standard = {.sa_handler = SIG_DFL}, before;
 	const struct timespec now = {0};
-	bool continued;
 
 	sigaction(number, &standard, &before);
 	/*
-	 * While it is blocked the signal waits, and a SIGCONT takes it away again. A group's newest process
-	 * gets a signal first, so a command that is not continued yet means that no SIGCONT has come here.
+	 * Blocked it waits, and a SIGCONT takes it back. A group's newest process gets a signal first: as
+	 * long as the command is stopped no SIGCONT that this process has had before now was for the group.
 	 */
 	kill(getpid(), number);
-	continued = was_continued(command);
-	if (continued)
-		take_signal(signal_bit(number), NULL, &now);
-	else
+	if (is_unchanged(command))
 		set_blocked(every_signal & ~signal_bit(number));
+	else
+		take_signal(signal_bit(number), NULL, &now);
 	set_blocked(every_signal);
 	sigaction(number, &before, NULL);
 
 	take_signal(signal_bit(SIGCONT), NULL, &now);
-	if (!continued && !was_continued(command))
+	if (is_unchanged(command))
 		send(command, SIGCONT, NULL);
 }
 
@@ -173,8 +174,7 @@ bool supervise(const struct caller *caller, const struct pod *pod, int program, 
 	signal_set early;
 	siginfo_t info;
 
-	/* Also those of faults: blocked or not they kill a process that faults, and kill(1) sends them, too.
-	 */
+	/* Those of faults, too: kill(1) sends them, and blocked or not they end a process that faults. */
 	set_blocked(every_signal);
 	/* The command, which did not exist yet, has none of these. */
 	early = get_pending();

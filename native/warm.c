@@ -19,21 +19,28 @@ enum {
 	ROUND_MICROSECONDS = 3000,
 };
 
-/* Opens cgroup.procs of this process's own cgroup. Where it does not find it the move just takes longer. */
+/* Reads what `format` says into `text`, from the last line of a file that has `mark`. */
+static void scan(const char *path, const char *mark, const char *format, char *text)
+{
+	FILE *file = fopen(path, "re");
+	char line[2 * PATH_MAX];
+
+	if (!file)
+		return;
+	while (fgets(line, sizeof(line), file))
+		if (strstr(line, mark))
+			sscanf(line, format, text);
+	fclose(file);
+}
+
+/* Opens cgroup.procs of this process's own cgroup. Where it is not found the move just takes longer. */
 static int open_own_members(void)
 {
-	char line[2 * PATH_MAX], mount[PATH_MAX] = "", cgroup[PATH_MAX] = "";
+	char mount[PATH_MAX] = "", cgroup[PATH_MAX] = "";
 	char path[sizeof(mount) + sizeof(cgroup) + sizeof("/cgroup.procs")];
-	FILE *mounts = fopen("/proc/self/mountinfo", "re");
-	FILE *cgroups = fopen("/proc/self/cgroup", "re");
 
-	if (!mounts || !cgroups)
-		return -1;
-	while (fgets(line, sizeof(line), mounts))
-		if (strstr(line, " - cgroup2 "))
-			sscanf(line, "%*s %*s %*s %*s %4095s", mount);
-	while (fgets(line, sizeof(line), cgroups))
-		sscanf(line, "0::%4095[^\n]", cgroup);
+	scan("/proc/self/mountinfo", " - cgroup2 ", "%*s %*s %*s %*s %4095s", mount);
+	scan("/proc/self/cgroup", "0::", "0::%4095[^\n]", cgroup);
 	snprintf(path, sizeof(path), "%s%s/cgroup.procs", mount, cgroup);
 	return open(path, O_WRONLY | O_CLOEXEC);
 }

@@ -31,6 +31,7 @@ let cgroup: string;
 
 before(() => {
   directory = mkdtempSync('/tmp/jailrun-front-');
+  chmodSync(directory, 0o755);
   tools = buildTools(directory);
   launcher = compile('launcher', directory);
   front = join(directory, 'jailrun');
@@ -242,7 +243,7 @@ describe('the launcher', () => {
   test('is asked even where jailrun is started without any argument, its own name included', async () => {
     const { end, errors } = await run([tools.start, 'no-arguments', '--', front], { env });
     assert.equal(end, 125);
-    assert.match(errors, /^jailrun: .*plan.*not among the arguments/);
+    assert.match(errors, /^jailrun: .*not among the arguments in the launcher's plan/);
   });
 
   test('knows of the environment what it may, and nothing that steers node', async () => {
@@ -272,6 +273,15 @@ describe('the launcher', () => {
       env,
     });
     assert.deepEqual({ end, output }, { end: 0, output: '0 1 2 3 \n' });
+  });
+
+  test('works for a user other than root', async () => {
+    const user = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'];
+    assert.deepEqual(await run([...user, front, '--descriptors'], { env }), {
+      end: 0,
+      output: '0 1 2 3 \n',
+      errors: '',
+    });
   });
 
   test('has no descriptor but the streams and its socket', async () => {
@@ -310,6 +320,25 @@ describe('the launcher', () => {
     assert.match((await session.end()).output, /started\n$/);
   });
 
+  test('stops and goes on with the front at the terminal', async () => {
+    const shell = new Session([tools.terminal, 'bash', '--norc', '--noprofile', '-i'], {
+      env: { ...env, PS1: 'prompt> ' },
+    });
+    await shell.until(/prompt> /);
+    shell.write(
+      `${tools.start} probe:${ProbeAnswer.THIS_POD} -- ${front} --fault wait -- echo it has start""ed\n`,
+    );
+    await shell.until(/launcher \d+/);
+    shell.write('\x1a');
+    await shell.until(/Stopped[\s\S]*prompt> /);
+    shell.write('fg\n');
+    await shell.until(/wait/);
+    shell.write('\n');
+    await shell.until(/it has started/);
+    shell.stdin.end();
+    await shell.end();
+  });
+
   test('is believed only when it ends well after its plan', async () => {
     const { end, output, errors } = await jailrun([
       '--json',
@@ -336,18 +365,40 @@ describe('the launcher', () => {
     flag: 'an unknown flag',
     'command-over': 'not among the arguments',
     'command-zero': 'not among the arguments',
-    'path-unterminated': 'not absolute and terminated',
-    'path-relative': 'not absolute and terminated',
-    'other-pod': 'not the pod',
-    'no-cgroup': 'not the pod',
-    'maps-swapped': 'not the pod',
-    'no-map': 'not the pod',
+    'path-unterminated': 'not absolute or not terminated',
+    'path-relative': 'not absolute or not terminated',
+    'other-pod': 'a cgroup that is not the pod',
+    'no-cgroup': 'a cgroup that is not the pod',
+    'maps-swapped': 'a map of another kind',
+    'no-map': 'a map of another kind',
   };
   for (const [fault, reason] of Object.entries(faults)) {
     test(`starts nothing by a plan with this fault: ${fault}`, async () => {
       const { end, output, errors } = await jailrun(['--fault', fault, '--', 'echo', 'started']);
       assert.deepEqual({ end, output }, { end: 125, output: '' });
-      assert.match(errors, new RegExp(`^jailrun: .*plan.*${reason}.*Install .*\n$`));
+      assert.match(errors, new RegExp(`^jailrun: .*${reason}.* in the launcher's plan\\. Install .*\n$`));
+    });
+  }
+
+  test('is blamed for a plan in JSON where that is asked for', async () => {
+    const { errors } = await jailrun(['--json', '--fault', 'layout', '--', 'echo', 'started']);
+    assert.equal(JSON.parse(errors).code, 'PLAN');
+  });
+
+  for (const mode of [[], ['--exec']]) {
+    test(`loses the pod it made when its cgroup cannot be joined ${mode.join(' ')}`.trim(), async () => {
+      // Beside a threaded cgroup only threaded ones take a process.
+      const sibling = join(cgroup, 'threaded');
+      mkdirSync(sibling);
+      writeFileSync(join(sibling, 'cgroup.type'), 'threaded');
+      const { end, output, errors } = await jailrun([...mode, '--', 'echo', 'started']);
+      const leftovers = left();
+      rmdirSync(sibling);
+      assert.deepEqual({ end, output, leftovers }, { end: 125, output: '', leftovers: nothing });
+      assert.match(
+        errors,
+        /^jailrun: The command was not started: .*cgroup.*: Operation not supported\. .*\n$/,
+      );
     });
   }
 

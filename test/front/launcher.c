@@ -163,9 +163,9 @@ static int report_denials(const char *state)
 		fail(state);
 	check(bpf(BPF_OBJ_GET_INFO_BY_FD, &info), "denials");
 	check(bpf(BPF_MAP_LOOKUP_ELEM, &lookup), "pods");
-	printf("report: map %d denials %llu stdin %zd descriptor 5 %s\n", map.value_size == sizeof(struct jr_denial),
-	       (unsigned long long)counters.denials, read(STDIN_FILENO, &byte, 1),
-	       has_more ? "open" : "closed");
+	printf("report: map %d denials %llu stdin %zd descriptor 5 %s\n",
+	       map.value_size == sizeof(struct jr_denial), (unsigned long long)counters.denials,
+	       read(STDIN_FILENO, &byte, 1), has_more ? "open" : "closed");
 	fflush(stdout);
 	return counters.denials == 13 ? 13 : 0;
 }
