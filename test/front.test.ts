@@ -139,7 +139,7 @@ describe('the last mile', () => {
   test('cannot be entered by hand', async () => {
     for (const args of [[], ['1'], ['1', '1', 'text'], ['1', '1', 'text', 'echo', 'started']]) {
       const script = 'exec -a jail-enter "$0" "$@"';
-      const { end, output } = await run(['bash', '-c', script, front, ...args], { env });
+      const { end, output } = await run(['bash', '--norc', '-c', script, front, ...args], { env });
       assert.deepEqual({ end, output }, { end: 125, output: '' });
     }
   });
@@ -322,7 +322,7 @@ describe('the launcher', () => {
 
   test('stops and goes on with the front at the terminal', async () => {
     const shell = new Session([tools.terminal, 'bash', '--norc', '--noprofile', '-i'], {
-      env: { ...env, PS1: 'prompt> ' },
+      env: { ...env, TERM: 'dumb', PS1: 'prompt> ' },
     });
     await shell.until(/prompt> /);
     shell.write(

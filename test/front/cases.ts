@@ -82,7 +82,8 @@ async function receive(
 
 /** A shell with job control on a terminal of its own. */
 async function atTerminal<T>(way: Way, body: (shell: Session) => Promise<T>): Promise<T> {
-  const env = { ...way.env, PS1: 'prompt> ', HISTFILE: '/dev/null' };
+  // A dumb terminal gets text from the shell and no control sequences.
+  const env = { ...way.env, TERM: 'dumb', PS1: 'prompt> ', HISTFILE: '/dev/null' };
   const shell = new Session([way.tools.terminal, 'bash', '--norc', '--noprofile', '-i'], { env });
   try {
     await shell.until(/prompt> /);
@@ -286,7 +287,7 @@ export const cases: Case[] = [
   ending('exits with 0', 'exit 0'),
   ending('exits with 3', 'exit 3'),
   ending('exits with 255', 'exit 255'),
-  ...(['TERM', 'INT', 'QUIT', 'HUP', 'KILL', 'SEGV', 'ABRT', 'PIPE', 'USR1', 'ALRM'] as const).map((name) =>
+  ...(['TERM', 'INT', 'KILL', 'SEGV'] as const).map((name) =>
     ending(`dies by SIG${name}`, `ulimit -c 0; kill -${name} $$; sleep 60`),
   ),
   ending('dies by a real-time signal', 'kill -35 $$; sleep 60'),
@@ -387,7 +388,7 @@ export const cases: Case[] = [
     observe: async (way) => {
       const script = 'trap "echo caught" USR1; kill -USR1 0; echo sent; read line; echo end';
       // A group of its own, or the tests would get it too.
-      const session = new Session(['setsid', '--wait', ...start(way, ['bash', '-c', script])], {
+      const session = new Session(['setsid', '--wait', ...start(way, ['/bin/sh', '-c', script])], {
         env: way.env,
       });
       await session.until(/sent\n/);
