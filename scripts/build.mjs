@@ -1,6 +1,6 @@
 // Builds dist/ (what is shipped) and build/ (what the tests run). A step is done again only when something
 // that goes into it has changed.
-import { execFileSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   cpSync,
@@ -178,8 +178,10 @@ async function compileTestPrograms() {
 /** The tools' versions and everything else that all outcomes depend on. */
 function toolchain() {
   const packages = ['clang-14', 'bpftool', 'libbpf-dev', 'gcc', 'g++', 'libc6-dev'];
-  const versions = execFileSync('dpkg-query', ['-W', ...packages], { encoding: 'utf8' });
-  return [versions, process.version, node, readFileSync(import.meta.filename)];
+  const { status, stdout } = spawnSync('dpkg-query', ['-W', ...packages], { encoding: 'utf8' });
+  if (status !== 0)
+    throw new Failure(`the build needs ${packages.join(', ')}; to install them: npm run setup`);
+  return [stdout, process.version, node, readFileSync(import.meta.filename)];
 }
 
 function filesOf([path, ...endings]) {

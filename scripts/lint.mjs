@@ -23,7 +23,7 @@ export async function lint() {
   };
   const results = await Promise.allSettled(
     Object.entries(checks).map(([title, argv], i) =>
-      step(`Checking ${title}`, () => run(`lint-${i + 1}`, argv)),
+      step(`Checking ${title}`, () => run(`lint-${i + 1}`, argv, { tail: 200 })),
     ),
   );
   const found = results.filter(({ status }) => status === 'rejected').map(({ reason }) => reason.message);

@@ -61,10 +61,11 @@ export async function step(title, work) {
  * Runs a program to its end and resolves to its output, which also goes to .cache/log/NAME.log.
  * @param {string} name the log's
  * @param {string[]} argv
- * @param {{ cwd?: string, env?: Record<string, string>, onLine?: (line: string) => void }} [options]
- * @throws {Failure} when it cannot start or ends with another status than 0; shows its last lines
+ * @param {{ cwd?: string, env?: Record<string, string>, onLine?: (line: string) => void, tail?: number }} [options]
+ *   `env` is added to this process's; `tail` is how many of the last lines a failure shows
+ * @throws {Failure} when it cannot start or ends with another status than 0
  */
-export async function run(name, argv, { cwd = root, env = {}, onLine } = {}) {
+export async function run(name, argv, { cwd = root, env = {}, onLine, tail = 30 } = {}) {
   mkdirSync(logs, { recursive: true });
   const path = join(logs, `${name}.log`);
   const log = createWriteStream(path);
@@ -91,8 +92,8 @@ export async function run(name, argv, { cwd = root, env = {}, onLine } = {}) {
   log.end();
   await finished(log);
   if (problem === null) return output;
-  const tail = readFileSync(path, 'utf8').trimEnd().split('\n').slice(-30).join('\n');
-  throw new Failure(`${argv[0]} ${problem}. The end of its log, ${path}:\n${tail}`);
+  const end = readFileSync(path, 'utf8').trimEnd().split('\n').slice(-tail).join('\n');
+  throw new Failure(`${argv[0]} ${problem}. The end of its log, ${path}:\n${end}`);
 }
 
 /** Runs a script's main function: a Failure is told in words, any other error with its stack. */

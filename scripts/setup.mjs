@@ -46,7 +46,8 @@ async function installPackages(wanted) {
 
   const apt = ['apt-get', '-q', '-o', 'Acquire::Retries=5', '-o', 'DPkg::Lock::Timeout=120'];
   await step('Reading the Debian package lists', () => run('apt-update', [...apt, 'update']));
-  await step(`Installing ${missing.length} Debian packages: ${missing.join(' ')}`, (show) =>
+  console.error(`Debian packages to install: ${missing.join(' ')}`);
+  await step(`Installing ${missing.length} Debian packages`, (show) =>
     withoutServices(() =>
       run('apt-install', [...apt, 'install', '-y', '--no-install-recommends', ...missing], {
         env: { DEBIAN_FRONTEND: 'noninteractive' },
@@ -86,4 +87,9 @@ async function installNodeModules() {
   writeFileSync(stamp, lock);
 }
 
-if (process.argv[1] === import.meta.filename) await main(() => setup({ vm: true }));
+if (process.argv[1] === import.meta.filename) {
+  await main(async () => {
+    await setup({ vm: true });
+    console.error('Everything is set up.');
+  });
+}
