@@ -231,7 +231,7 @@ enum jr_plan_number {
 /* Order of the descriptors that come with a plan. */
 enum jr_plan_fd {
 	JR_PLAN_CGROUP = 0,	/* the pod's cgroup directory */
-	JR_PLAN_STATE = 1,	/* the pod's state file, locked with flock until the command is in the cgroup */
+	JR_PLAN_STATE = 1,	/* the pod's state file; its flock says that somebody still needs the pod */
 	JR_PLAN_ENROLLMENT = 2,	/* map cgroup_enrollment */
 	JR_PLAN_PODS = 3,	/* map pods */
 	JR_PLAN_DENIALS = 4,	/* map pod_denials */

@@ -10,7 +10,9 @@ const wayOf = (fmodRet: number): string => (fmodRet ? 'fmod_ret/security_*' : 't
 export function attach(): void {
   const already = openPins() !== undefined;
   const { meta } = attachPrograms();
-  say(`${already ? 'Already attached' : 'Attached'}: ${meta.hooks} programs, through ${wayOf(meta.fmodRet)}.`);
+  say(
+    `${already ? 'Already attached' : 'Attached'}: ${meta.hooks} programs, through ${wayOf(meta.fmodRet)}.`,
+  );
 }
 
 export function detach(force: boolean): void {

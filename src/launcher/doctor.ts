@@ -50,8 +50,21 @@ function testJail(): string {
   );
 }
 
-function print(json: boolean, name: string, found: string | undefined, error: JailrunError | undefined): void {
-  const row = { version: 1, type: 'check', name, ok: !error, ...(error ? { code: error.code, message: error.message } : { found }) };
-  const line = json ? JSON.stringify(row) : `${error ? 'FAIL' : 'ok  '}  ${name}: ${error ? error.message : found}`;
+function print(
+  json: boolean,
+  name: string,
+  found: string | undefined,
+  error: JailrunError | undefined,
+): void {
+  const row = {
+    version: 1,
+    type: 'check',
+    name,
+    ok: !error,
+    ...(error ? { code: error.code, message: error.message } : { found }),
+  };
+  const line = json
+    ? JSON.stringify(row)
+    : `${error ? 'FAIL' : 'ok  '}  ${name}: ${error ? error.message : found}`;
   process.stdout.write(`${line}\n`);
 }

@@ -35,7 +35,12 @@ function buildProgram(args: string[]): Command {
     .helpOption('-h, --help', 'show this help')
     .version(JAILRUN_VERSION, '--version', 'show the version')
     .argument('[command...]')
-    .option('--role <name>', 'the role that the command runs in', (name, earlier: string[]) => [...earlier, name], [])
+    .option(
+      '--role <name>',
+      'the role that the command runs in',
+      (name, earlier: string[]) => [...earlier, name],
+      [],
+    )
     .option('--policy <file>', 'read this policy file (YAML) before the system’s and the built-in ones')
     .option('--audit', 'deny nothing; report what would have been denied')
     .option('--name <name>', 'the pod’s name in reports and in its cgroup')
@@ -116,4 +121,7 @@ function fail(error: unknown, json: boolean): never {
   addon.exitNow(FAILED);
 }
 
+// Node opens its inspector on SIGUSR1 unless somebody handles the signal; the front, which has no
+// inspector, passes it on to the command.
+process.on('SIGUSR1', () => {});
 void main(process.argv.slice(2));

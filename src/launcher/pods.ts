@@ -3,8 +3,9 @@
 //
 // /run/jailrun/pods/NAME.json has two lines of JSON. The first is written before anything else of the
 // pod exists and names its cgroup; the second gives the pod's id before any map entry exists. Whoever
-// makes the pod holds a flock on the file until the command is in the cgroup: a pod is dead when its
-// file is not locked and its cgroup has no task.
+// makes the pod holds a flock on the file, and then its supervisor does, until the command has ended and
+// the report is made; with --exec until the command starts. A pod is dead when its file is not locked
+// and its cgroup has no task.
 import { randomBytes } from 'node:crypto';
 import {
   closeSync,
@@ -65,7 +66,9 @@ export interface NewPod {
  * Kept short and plain, since it is a file name and a cgroup's.
  */
 export function podName(wanted: string): string {
-  const plain = basename(wanted).replace(/[^A-Za-z0-9._-]/g, '_').slice(0, 32);
+  const plain = basename(wanted)
+    .replace(/[^A-Za-z0-9._-]/g, '_')
+    .slice(0, 32);
   return `${plain || 'pod'}-${randomBytes(4).toString('hex')}`;
 }
 

@@ -10,7 +10,13 @@ import { type PodHeader, readState } from './pods.js';
 const PODS_FD = 3;
 const POD_DENIALS_FD = 4;
 
-const familyNames: Record<number, string> = { 1: 'unix', 2: 'inet', 10: 'inet6', 16: 'netlink', 17: 'packet' };
+const familyNames: Record<number, string> = {
+  1: 'unix',
+  2: 'inet',
+  10: 'inet6',
+  16: 'netlink',
+  17: 'packet',
+};
 const protocolNames: Record<number, string> = { 6: 'tcp', 17: 'udp' };
 const nameOf = (table: Record<string, number>, value: number): string =>
   Object.keys(table)
@@ -109,7 +115,9 @@ function targetOf(denial: Denial, mounts: Mount[]): string {
 
 function address({ family, address: bytes }: Denial): string {
   if (family === 2) return bytes.subarray(0, 4).join('.');
-  const groups = Array.from({ length: 8 }, (_, i) => (((bytes[2 * i] ?? 0) << 8) | (bytes[2 * i + 1] ?? 0)).toString(16));
+  const groups = Array.from({ length: 8 }, (_, i) =>
+    (((bytes[2 * i] ?? 0) << 8) | (bytes[2 * i + 1] ?? 0)).toString(16),
+  );
   // The URL parser writes IPv6 addresses in their canonical, shortened form.
   return new URL(`http://[${groups.join(':')}]`).hostname;
 }
@@ -129,7 +137,9 @@ function allowingRule(denial: Denial, operation: string, target: string): Denial
       return { section: 'exec', text: target };
     case Operation.BIND:
     case Operation.LISTEN:
-      return protocol && denial.port ? { section: 'network.bind', text: `${protocol}:${denial.port}` } : undefined;
+      return protocol && denial.port
+        ? { section: 'network.bind', text: `${protocol}:${denial.port}` }
+        : undefined;
     case Operation.CONNECT:
     case Operation.SEND:
       if (denial.device !== 0) return { section: 'files.write', text: target };
@@ -179,6 +189,7 @@ function textLines(pod: PodHeader, reports: DenialReport[], lost: number): strin
     else seen.set(key, { report, count: 1 });
   }
   const lines = [...seen.values()].map(({ report, count }) => `jailrun: ${formatDenial(report, count)}`);
-  if (lost > 0) lines.push(`jailrun: ${lost} more denials of pod ${pod.name} were not kept and are not shown`);
+  if (lost > 0)
+    lines.push(`jailrun: ${lost} more denials of pod ${pod.name} were not kept and are not shown`);
   return lines;
 }

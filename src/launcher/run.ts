@@ -49,7 +49,10 @@ export async function run(request: RunRequest): Promise<never> {
 
 function requireOneRole([role, ...more]: string[]): string {
   if (role === undefined) {
-    throw new JailrunError('USAGE', 'No role is named, so nothing would be allowed. Name one: jailrun --role NAME -- COMMAND');
+    throw new JailrunError(
+      'USAGE',
+      'No role is named, so nothing would be allowed. Name one: jailrun --role NAME -- COMMAND',
+    );
   }
   if (more.length > 0) {
     throw new JailrunError(
@@ -82,7 +85,10 @@ function sendPlan(kernel: Kernel, pod: NewPod, request: RunRequest): void {
 function terminated(path: string): Uint8Array {
   const bytes = Buffer.from(path);
   if (bytes.length >= PlanNumber.PATH) {
-    throw new JailrunError('CGROUP', `The path ${path} is too long for a plan. Start jailrun in a cgroup that is less deep.`);
+    throw new JailrunError(
+      'CGROUP',
+      `The path ${path} is too long for a plan. Start jailrun in a cgroup that is less deep.`,
+    );
   }
   return bytes;
 }

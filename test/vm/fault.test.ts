@@ -22,7 +22,20 @@ function assertRefused(outcome: ReturnType<typeof run>, code: string, message: R
 function runAfter(changes: string): ReturnType<typeof run> {
   const { status, signal, stdout, stderr } = spawnSync(
     'unshare',
-    ['-m', 'sh', '-c', `mount --make-rprivate / && ${changes} && exec "$@"`, 'sh', jailrun, '--json', '--role', 'permissive', '--', 'echo', 'ran'],
+    [
+      '-m',
+      'sh',
+      '-c',
+      `mount --make-rprivate / && ${changes} && exec "$@"`,
+      'sh',
+      jailrun,
+      '--json',
+      '--role',
+      'permissive',
+      '--',
+      'echo',
+      'ran',
+    ],
     { encoding: 'utf8' },
   );
   const errors = stderr
@@ -56,13 +69,21 @@ describe('jailrun refuses to start the command', () => {
 
   const policies: [string, string, RegExp][] = [
     ['a syntax error', 'version: 1\nroles: {a: [}\n', /bad\.yaml:2:\d+: /],
-    ['an unknown key', 'version: 1\nroles:\n  a:\n    id: 600\n    filez: any\n', /bad\.yaml:5:5: .*filez.*files/],
+    [
+      'an unknown key',
+      'version: 1\nroles:\n  a:\n    id: 600\n    filez: any\n',
+      /bad\.yaml:5:5: .*filez.*files/,
+    ],
     [
       'a duplicate id',
       'version: 1\nroles:\n  a: {id: 600, files: any}\n  b: {id: 600, files: any}\n',
       /bad\.yaml:4:\d+: .*600/,
     ],
-    ['a wildcard', 'version: 1\nroles:\n  a:\n    id: 600\n    files: {read: ["/srv/*"]}\n', /bad\.yaml:5:\d+: /],
+    [
+      'a wildcard',
+      'version: 1\nroles:\n  a:\n    id: 600\n    files: {read: ["/srv/*"]}\n',
+      /bad\.yaml:5:\d+: /,
+    ],
     ['a power', 'version: 1\nroles:\n  a: {id: 600, allow: [setuid]}\n', /bad\.yaml:3:\d+: .*allow/],
   ];
   for (const [what, text, message] of policies) {
@@ -100,7 +121,16 @@ describe('jailrun refuses to start the command', () => {
     assertRefused(runAfter('umount -l /sys/fs/bpf'), 'NO_BPFFS', /mount -t bpf/);
   });
   test('inside a jail, which cannot start another one', () => {
-    const outcome = run(['--role', 'permissive', '--', jailrun, '--json', '--role', 'permissive', ...command]);
+    const outcome = run([
+      '--role',
+      'permissive',
+      '--',
+      jailrun,
+      '--json',
+      '--role',
+      'permissive',
+      ...command,
+    ]);
     assertRefused({ ...outcome, errors: outcome.errors.slice(0, 1) }, 'JAILED', /in a jail already/);
   });
 
@@ -121,7 +151,13 @@ describe('jailrun refuses to start the command', () => {
   });
   test('when the pins have another layout version', () => {
     renameSync(`${pins}/maps/meta`, `${pins}/maps/old_meta`);
-    const fd = addon.mapCreate({ type: MapType.ARRAY, name: 'meta', keySize: 4, valueSize: 64, maxEntries: 1 });
+    const fd = addon.mapCreate({
+      type: MapType.ARRAY,
+      name: 'meta',
+      keySize: 4,
+      valueSize: 64,
+      maxEntries: 1,
+    });
     const value = new Uint8Array(64);
     value[0] = 200;
     addon.mapUpdate(fd, new Uint8Array(4), value, UpdateFlag.ANY);

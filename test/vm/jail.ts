@@ -21,7 +21,10 @@ export interface Outcome {
 }
 
 /** Runs jailrun with --json and sorts what it writes to standard error. */
-export function run(args: string[], options: { input?: string; env?: NodeJS.ProcessEnv; cwd?: string } = {}): Outcome {
+export function run(
+  args: string[],
+  options: { input?: string; env?: NodeJS.ProcessEnv; cwd?: string } = {},
+): Outcome {
   const { status, signal, stdout, stderr } = spawnSync(jailrun, ['--json', ...args], {
     encoding: 'utf8',
     maxBuffer: 64 << 20,
@@ -56,7 +59,10 @@ export interface Act {
 }
 
 /** Runs `act` once for each row in one shell, jailed by `options` or, without them, not at all. */
-export function runActs(rows: string[][], options?: string[]): { acts: Act[]; denials: DenialReport[]; stderr: string } {
+export function runActs(
+  rows: string[][],
+  options?: string[],
+): { acts: Act[]; denials: DenialReport[]; stderr: string } {
   const script = rows.map((row) => `${[act, ...row].map(quote).join(' ')}\n`).join('');
   const outcome = options
     ? run([...options, '--', '/bin/sh'], { input: script })

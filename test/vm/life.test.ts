@@ -95,7 +95,10 @@ roles:
     );
   });
   before(() => {
-    spawnSync('sh', ['-c', `printf '#!/bin/sh\\necho started\\n' > /run/jailrun-test/script; chmod +x /run/jailrun-test/script`]);
+    spawnSync('sh', [
+      '-c',
+      `printf '#!/bin/sh\\necho started\\n' > /run/jailrun-test/script; chmod +x /run/jailrun-test/script`,
+    ]);
   });
 });
 
@@ -128,7 +131,16 @@ describe('audit', () => {
 
 describe('after a run', () => {
   test('the pod’s cgroup, map entries and state file are gone', () => {
-    const { stdout } = run(['--role', 'permissive', '--name', 'gone', '--', 'sh', '-c', 'cat /proc/self/cgroup']);
+    const { stdout } = run([
+      '--role',
+      'permissive',
+      '--name',
+      'gone',
+      '--',
+      'sh',
+      '-c',
+      'cat /proc/self/cgroup',
+    ]);
     const cgroup = `/sys/fs/cgroup${stdout.trim().slice('0::'.length)}`;
     assert.match(cgroup, /\/jailrun-gone-[0-9a-f]{8}$/);
     assert.equal(existsSync(cgroup), false);
@@ -172,10 +184,26 @@ roles:
 });
 
 /** Starts jailrun under strace, which delays the front's n-th call of `call` by so many seconds. */
-function delayed(call: string, seconds: number, args: string[], when = 1): { ended: Promise<{ status: number | null; stdout: string; stderr: string }>; pid: number } {
+function delayed(
+  call: string,
+  seconds: number,
+  args: string[],
+  when = 1,
+): { ended: Promise<{ status: number | null; stdout: string; stderr: string }>; pid: number } {
   const child = spawn(
     'strace',
-    ['-f', '-qq', '-o', '/dev/null', '-e', `trace=${call}`, '-e', `inject=${call}:delay_enter=${seconds}s:when=${when}`, jailrun, ...args],
+    [
+      '-f',
+      '-qq',
+      '-o',
+      '/dev/null',
+      '-e',
+      `trace=${call}`,
+      '-e',
+      `inject=${call}:delay_enter=${seconds}s:when=${when}`,
+      jailrun,
+      ...args,
+    ],
     { stdio: ['ignore', 'pipe', 'pipe'] },
   );
   let stdout = '';
@@ -217,7 +245,9 @@ describe('nothing of the command runs unjailed:', () => {
   });
   test('when the supervisor is killed while it runs, what the command started stays jailed', async () => {
     const script = `(sleep 2; ${act} open ${secret} 0 >&3) & echo started; wait`;
-    const child = spawn(jailrun, [...life, '--', 'sh', '-c', `exec 3>&1; ${script}`], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn(jailrun, [...life, '--', 'sh', '-c', `exec 3>&1; ${script}`], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     let stdout = '';
     child.stdout.on('data', (data) => {
       stdout += data;

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { chmodSync, copyFileSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
-import { act, type Act, runActs, writePolicy } from './jail.js';
+import { type Act, act, runActs, writePolicy } from './jail.js';
 
 /** The scratch ext4 of the VM; acts that need their own directory have one in each of its parts. */
 const area = '/mnt/ext4/verdict';
@@ -447,7 +447,16 @@ const rows = [...files, ...network, ...others];
 
 function makeTree(): void {
   rmSync(area, { recursive: true, force: true });
-  for (const directory of [readable, `${readable}/secret`, `${readable}/empty`, `${readable}/mount-point`, `${readable}/program`, writable, `${writable}/empty`, hidden]) {
+  for (const directory of [
+    readable,
+    `${readable}/secret`,
+    `${readable}/empty`,
+    `${readable}/mount-point`,
+    `${readable}/program`,
+    writable,
+    `${writable}/empty`,
+    hidden,
+  ]) {
     mkdirSync(directory, { recursive: true });
   }
   const names = {
