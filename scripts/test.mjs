@@ -44,13 +44,17 @@ const testCommand = (files) => [
   ...files.map((file) => join('build', file.replace(/ts$/, 'js'))),
 ];
 
-/** Node's closing totals; undefined when there are none. Whatever did not plainly pass counts as failed. */
+/**
+ * What node's closing totals say; undefined when there are none. Whatever did not plainly pass has failed, and
+ * so has a file without a test, which node reports as one test that passed.
+ */
 function countResults(output) {
   const last = (name) => [...output.matchAll(new RegExp(`^ℹ ${name} (\\d+)$`, 'gm'))].at(-1)?.[1];
   const tests = last('tests');
   const passed = last('pass');
   if (tests === undefined || passed === undefined) return undefined;
-  return { passed: Number(passed), failed: Number(tests) - Number(passed) };
+  const empty = [...output.matchAll(/^✔ \/.*\.test\.js \(/gm)].length;
+  return { passed: Number(passed) - empty, failed: Number(tests) - Number(passed) + empty };
 }
 
 /** A row of the closing table, from what a run of testCommand() printed and its exit status. */

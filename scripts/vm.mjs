@@ -6,6 +6,7 @@
 // The guest sees the host's files as they are at boot, except /run, /tmp, /dev/shm (empty tmpfs); what it
 // writes is lost. It has no network but lo, and a scratch ext4 file system at /mnt/ext4.
 import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -51,6 +52,9 @@ export async function boot({
   const { image, initramfs } = findKernel(kernel);
   const job = mkdtempSync(join(tmpdir(), 'jailrun-vm-'));
   const servers = [];
+  const cleanUp = () => rmSync(job, { recursive: true, force: true });
+  const leave = () => process.exit(1);
+  process.once('exit', cleanUp).once('SIGINT', leave).once('SIGTERM', leave);
   try {
     writeCommand(job, { command, cwd, env });
     writeInitramfs(job, initramfs);
@@ -75,10 +79,10 @@ export async function boot({
       timeoutSeconds,
       interactive,
     );
-    await Promise.all(servers.map((server) => server.drained));
+    await Promise.all(servers.map(({ drain }) => drain()));
 
     const exited = /^exited (\d+)$/m.exec(report);
-    const reason = exited ? '' : `${ending ?? 'the guest powered off without a status'}\n${consoleTail(job)}`;
+    const reason = exited ? '' : explain(job, ending);
     return {
       status: exited ? Number(exited[1]) : 125,
       output: Buffer.concat(output).toString(),
@@ -88,7 +92,8 @@ export async function boot({
     };
   } finally {
     for (const { server } of servers) server.close();
-    rmSync(job, { recursive: true, force: true });
+    process.off('exit', cleanUp).off('SIGINT', leave).off('SIGTERM', leave);
+    cleanUp();
   }
 }
 
@@ -127,15 +132,15 @@ function makeScratchDisk(job) {
   if (made.status !== 0) throw new Failure(`mkfs.ext4 failed: ${made.error?.message ?? made.stderr}`);
 }
 
-/** Listens on a unix socket for QEMU, which connects once. `drained` settles when QEMU has closed it. */
+/** Listens on a unix socket for QEMU, which connects once; drain() waits until all that it sent has come. */
 async function receive(path, onBytes) {
-  let drained;
-  const done = new Promise((resolve) => {
-    drained = resolve;
+  let closed;
+  const server = createServer((socket) => {
+    closed = once(socket.on('data', onBytes), 'close');
   });
-  const server = createServer((socket) => socket.on('data', onBytes).on('close', drained));
-  await new Promise((resolve, reject) => server.once('error', reject).listen(path, resolve));
-  return { server, drained: done };
+  server.listen(path);
+  await once(server, 'listening');
+  return { server, drain: () => closed };
 }
 
 function qemuArguments(job, { image, lsm, interactive }) {
@@ -211,12 +216,15 @@ function runQemu(args, timeoutSeconds, interactive) {
   });
 }
 
-function consoleTail(job) {
+/** Why there is no status: what QEMU or the kernel's last words say, and the end of the kernel's log. */
+function explain(job, ending) {
   const path = join(job, 'console');
   const lines = existsSync(path) ? readFileSync(path, 'utf8').replaceAll('\r', '').trimEnd().split('\n') : [];
-  const death = lines.findIndex((line) => /Kernel panic|BUG:|Oops|general protection/.test(line));
+  const death = lines.findIndex((line) => /Kernel panic|BUG:|Oops|general protection|guest-init:/.test(line));
+  const words = death < 0 ? undefined : lines[death].replace(/^\[[ .\d]+\] /, '');
   const tail = death < 0 ? lines.slice(-20) : lines.slice(death, death + 60);
-  return `The end of the guest's console:\n${tail.join('\n')}`;
+  const reason = ending ?? words ?? 'the guest powered off without a status';
+  return `${reason}\nThe end of the guest's console:\n${tail.join('\n')}`;
 }
 
 if (process.argv[1] === import.meta.filename) {
