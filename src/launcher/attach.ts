@@ -16,7 +16,7 @@ import { join } from 'node:path';
 import { Limit, Meta } from '../abi.js';
 import { type AddonError, addon, type BpfObject, bpfObjectPath, UpdateFlag } from './addon.js';
 import { JailrunError } from './error.js';
-import { checkHost, chooseWay, readFacts, type Way } from './host.js';
+import { checkHost, chooseWay, type HostFacts, readFacts, type Way } from './host.js';
 import { hostPlaces, type Kernel, openPins, type Places, pinsOf, refuseInJail, withLock } from './kernel.js';
 
 /** Where the function that calls the hook is not security_HOOK. */
@@ -35,9 +35,8 @@ export interface Detached {
  * this host lacks; then nothing is left behind. HOST_REFUSES means that the kernel forbids root to
  * load BPF programs.
  */
-export function attach(places: Places = hostPlaces): Kernel {
+export function attach(places: Places = hostPlaces, facts: HostFacts = readFacts()): Kernel {
   refuseInJail();
-  const facts = readFacts();
   for (const { error } of checkHost(places, facts)) if (error) throw error;
   return withLock(places, () => {
     const attached = openPins(places);
