@@ -127,7 +127,8 @@ std::string ToText(Napi::Value value, const char *name)
 	if (value.IsString())
 		text = value.As<Napi::String>();
 	if (text.empty() || text.find('\0') != std::string::npos)
-		throw Napi::TypeError::New(value.Env(), std::string(name) + " must be a string without a NUL");
+		throw Napi::TypeError::New(value.Env(),
+					   std::string(name) + " must be a string without a NUL");
 	return text;
 }
 
@@ -158,9 +159,9 @@ Napi::Uint8Array ToBytes(Napi::Value value, const char *name, size_t size)
 	Napi::Uint8Array bytes = ToBytes(value, name);
 
 	if (bytes.ByteLength() != size)
-		throw Napi::TypeError::New(value.Env(), std::string(name) + " has " +
-								std::to_string(bytes.ByteLength()) +
-								" bytes where the map has " + std::to_string(size));
+		throw Napi::TypeError::New(value.Env(),
+					   std::string(name) + " has " + std::to_string(bytes.ByteLength()) +
+					       " bytes where the map has " + std::to_string(size));
 	return bytes;
 }
 
@@ -346,8 +347,8 @@ Napi::Value LinkInfoOf(const Napi::CallbackInfo &info)
 
 Napi::Value EnableStats(const Napi::CallbackInfo &info)
 {
-	return Napi::Number::New(info.Env(), Check(info.Env(), bpf_enable_stats(BPF_STATS_RUN_TIME),
-						   "bpf(ENABLE_STATS)"));
+	return Napi::Number::New(
+	    info.Env(), Check(info.Env(), bpf_enable_stats(BPF_STATS_RUN_TIME), "bpf(ENABLE_STATS)"));
 }
 
 Napi::Value Probe(const Napi::CallbackInfo &info)
@@ -365,7 +366,7 @@ Napi::Value Probe(const Napi::CallbackInfo &info)
 
 class Descriptor
 {
-public:
+      public:
 	explicit Descriptor(int fd) : fd(fd)
 	{
 	}
@@ -459,20 +460,20 @@ void ExitNow(const Napi::CallbackInfo &info)
 
 class BpfObject : public Napi::ObjectWrap<BpfObject>
 {
-public:
+      public:
 	static Napi::Function Define(Napi::Env env)
 	{
 		return DefineClass(env, "BpfObject",
 				   {
-					   InstanceMethod<&BpfObject::Programs>("programs"),
-					   InstanceMethod<&BpfObject::Maps>("maps"),
-					   InstanceMethod<&BpfObject::SetAutoload>("setAutoload"),
-					   InstanceMethod<&BpfObject::Retarget>("retarget"),
-					   InstanceMethod<&BpfObject::Load>("load"),
-					   InstanceMethod<&BpfObject::MapFd>("mapFd"),
-					   InstanceMethod<&BpfObject::ProgramFd>("programFd"),
-					   InstanceMethod<&BpfObject::Attach>("attach"),
-					   InstanceMethod<&BpfObject::Close>("close"),
+				       InstanceMethod<&BpfObject::Programs>("programs"),
+				       InstanceMethod<&BpfObject::Maps>("maps"),
+				       InstanceMethod<&BpfObject::SetAutoload>("setAutoload"),
+				       InstanceMethod<&BpfObject::Retarget>("retarget"),
+				       InstanceMethod<&BpfObject::Load>("load"),
+				       InstanceMethod<&BpfObject::MapFd>("mapFd"),
+				       InstanceMethod<&BpfObject::ProgramFd>("programFd"),
+				       InstanceMethod<&BpfObject::Attach>("attach"),
+				       InstanceMethod<&BpfObject::Close>("close"),
 				   });
 	}
 
@@ -486,7 +487,7 @@ public:
 			throw LoggedError(info.Env(), errno, "open " + path);
 	}
 
-private:
+      private:
 	bpf_object *Opened(Napi::Env env)
 	{
 		if (!object)
@@ -547,7 +548,7 @@ private:
 		bpf_program *program = ProgramArgument(info);
 
 		CheckLogged(info.Env(), bpf_program__set_autoload(program, ToFlag(info[1], "autoload")),
-		      "set autoload");
+			    "set autoload");
 	}
 
 	void Retarget(const Napi::CallbackInfo &info)
@@ -557,8 +558,10 @@ private:
 		std::string operation = "find " + function + " in the kernel's BTF";
 
 		CheckLogged(info.Env(), bpf_program__set_type(program, BPF_PROG_TYPE_TRACING), operation);
-		CheckLogged(info.Env(), bpf_program__set_expected_attach_type(program, BPF_MODIFY_RETURN), operation);
-		CheckLogged(info.Env(), bpf_program__set_attach_target(program, 0, function.c_str()), operation);
+		CheckLogged(info.Env(), bpf_program__set_expected_attach_type(program, BPF_MODIFY_RETURN),
+			    operation);
+		CheckLogged(info.Env(), bpf_program__set_attach_target(program, 0, function.c_str()),
+			    operation);
 	}
 
 	void Load(const Napi::CallbackInfo &info)
@@ -586,10 +589,10 @@ private:
 	{
 		bpf_program *program = ProgramArgument(info);
 		std::string operation = std::string("attach ") + bpf_program__name(program);
-		/* bpf_program__attach() goes by the section's name, which is no longer true after Retarget(). */
-		bpf_link *link = bpf_program__type(program) == BPF_PROG_TYPE_LSM ?
-					 bpf_program__attach_lsm(program) :
-					 bpf_program__attach_trace(program);
+		/* bpf_program__attach() goes by the section's name, which Retarget() made untrue. */
+		bpf_link *link = bpf_program__type(program) == BPF_PROG_TYPE_LSM
+				     ? bpf_program__attach_lsm(program)
+				     : bpf_program__attach_trace(program);
 
 		if (!link)
 			throw LoggedError(info.Env(), errno, operation);
@@ -607,14 +610,14 @@ private:
 
 class Ring : public Napi::ObjectWrap<Ring>
 {
-public:
+      public:
 	static Napi::Function Define(Napi::Env env)
 	{
 		return DefineClass(env, "Ring",
 				   {
-					   InstanceMethod<&Ring::Consume>("consume"),
-					   InstanceMethod<&Ring::Watch>("watch"),
-					   InstanceMethod<&Ring::Close>("close"),
+				       InstanceMethod<&Ring::Consume>("consume"),
+				       InstanceMethod<&Ring::Watch>("watch"),
+				       InstanceMethod<&Ring::Close>("close"),
 				   });
 	}
 
@@ -633,7 +636,7 @@ public:
 		StopWatching();
 	}
 
-private:
+      private:
 	/* A producer that never rests must not keep the reader in one call for ever. */
 	static constexpr size_t max_records = 1024;
 
@@ -732,24 +735,24 @@ Napi::Object Init(Napi::Env env, Napi::Object exports)
 {
 	libbpf_set_print(CollectLog);
 	exports.DefineProperties({
-		Napi::PropertyDescriptor::Function(env, exports, "objGet", ObjGet),
-		Napi::PropertyDescriptor::Function(env, exports, "objPin", ObjPin),
-		Napi::PropertyDescriptor::Function(env, exports, "mapCreate", MapCreate),
-		Napi::PropertyDescriptor::Function(env, exports, "mapInfo", MapInfoOf),
-		Napi::PropertyDescriptor::Function(env, exports, "mapLookup", MapLookup),
-		Napi::PropertyDescriptor::Function(env, exports, "mapUpdate", MapUpdate),
-		Napi::PropertyDescriptor::Function(env, exports, "mapUpdateBatch", MapUpdateBatch),
-		Napi::PropertyDescriptor::Function(env, exports, "mapDelete", MapDelete),
-		Napi::PropertyDescriptor::Function(env, exports, "mapNextKey", MapNextKey),
-		Napi::PropertyDescriptor::Function(env, exports, "mapFreeze", MapFreeze),
-		Napi::PropertyDescriptor::Function(env, exports, "programInfo", ProgramInfoOf),
-		Napi::PropertyDescriptor::Function(env, exports, "linkInfo", LinkInfoOf),
-		Napi::PropertyDescriptor::Function(env, exports, "enableStats", EnableStats),
-		Napi::PropertyDescriptor::Function(env, exports, "probe", Probe),
-		Napi::PropertyDescriptor::Function(env, exports, "readUnmounted", ReadUnmounted),
-		Napi::PropertyDescriptor::Function(env, exports, "flock", Flock),
-		Napi::PropertyDescriptor::Function(env, exports, "sendPlan", SendPlan),
-		Napi::PropertyDescriptor::Function(env, exports, "exitNow", ExitNow),
+	    Napi::PropertyDescriptor::Function(env, exports, "objGet", ObjGet),
+	    Napi::PropertyDescriptor::Function(env, exports, "objPin", ObjPin),
+	    Napi::PropertyDescriptor::Function(env, exports, "mapCreate", MapCreate),
+	    Napi::PropertyDescriptor::Function(env, exports, "mapInfo", MapInfoOf),
+	    Napi::PropertyDescriptor::Function(env, exports, "mapLookup", MapLookup),
+	    Napi::PropertyDescriptor::Function(env, exports, "mapUpdate", MapUpdate),
+	    Napi::PropertyDescriptor::Function(env, exports, "mapUpdateBatch", MapUpdateBatch),
+	    Napi::PropertyDescriptor::Function(env, exports, "mapDelete", MapDelete),
+	    Napi::PropertyDescriptor::Function(env, exports, "mapNextKey", MapNextKey),
+	    Napi::PropertyDescriptor::Function(env, exports, "mapFreeze", MapFreeze),
+	    Napi::PropertyDescriptor::Function(env, exports, "programInfo", ProgramInfoOf),
+	    Napi::PropertyDescriptor::Function(env, exports, "linkInfo", LinkInfoOf),
+	    Napi::PropertyDescriptor::Function(env, exports, "enableStats", EnableStats),
+	    Napi::PropertyDescriptor::Function(env, exports, "probe", Probe),
+	    Napi::PropertyDescriptor::Function(env, exports, "readUnmounted", ReadUnmounted),
+	    Napi::PropertyDescriptor::Function(env, exports, "flock", Flock),
+	    Napi::PropertyDescriptor::Function(env, exports, "sendPlan", SendPlan),
+	    Napi::PropertyDescriptor::Function(env, exports, "exitNow", ExitNow),
 	});
 	exports.Set("BpfObject", BpfObject::Define(env));
 	exports.Set("Ring", Ring::Define(env));

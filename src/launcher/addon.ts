@@ -16,8 +16,8 @@ export interface AddonError extends Error {
   log?: string;
 }
 
-/** enum bpf_map_type, include/uapi/linux/bpf.h. */
-export const MapType = { HASH: 1, ARRAY: 2, HASH_OF_MAPS: 13, RINGBUF: 27, TASK_STORAGE: 29 } as const;
+/** The types that user space makes, of enum bpf_map_type, include/uapi/linux/bpf.h. */
+export const MapType = { HASH: 1, ARRAY: 2, RINGBUF: 27 } as const;
 
 /** Flags of a map update, include/uapi/linux/bpf.h. */
 export const UpdateFlag = { ANY: 0, NOEXIST: 1, EXIST: 2 } as const;
