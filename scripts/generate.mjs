@@ -20,10 +20,26 @@ function readTypes() {
     const source = names.map(([, kind, name], i) => `${kind} ${name} use_${i};`).join('\n');
     execFileSync(
       'clang-14',
-      ['-target', 'bpf', '-D__BPF__', '-g', '-O2', '-c', '-include', join(root, 'bpf/abi.h'), '-x', 'c', '-', '-o', object],
+      [
+        '-target',
+        'bpf',
+        '-D__BPF__',
+        '-g',
+        '-O2',
+        '-c',
+        '-include',
+        join(root, 'bpf/abi.h'),
+        '-x',
+        'c',
+        '-',
+        '-o',
+        object,
+      ],
       { input: source },
     );
-    const dump = execFileSync('/usr/sbin/bpftool', ['-j', 'btf', 'dump', 'file', object], { encoding: 'utf8' });
+    const dump = execFileSync('/usr/sbin/bpftool', ['-j', 'btf', 'dump', 'file', object], {
+      encoding: 'utf8',
+    });
     const types = new Map(JSON.parse(dump).types.map((type) => [type.id, type]));
     return { types, names: names.map(([, , name]) => name) };
   } finally {
@@ -65,8 +81,14 @@ function member(types, { name, type_id, bits_offset }) {
       write: `put(bytes, ${at}, ${length}, value.${key});`,
     };
   }
-  const accessor = { 1: 'Uint8', 2: 'Uint16', 4: type.encoding === 'SIGNED' ? 'Int32' : 'Uint32', 8: 'BigUint64' }[type.size];
-  if (type.kind !== 'INT' || !accessor) throw new Error(`${name}: no TypeScript form for ${JSON.stringify(type)}`);
+  const accessor = {
+    1: 'Uint8',
+    2: 'Uint16',
+    4: type.encoding === 'SIGNED' ? 'Int32' : 'Uint32',
+    8: 'BigUint64',
+  }[type.size];
+  if (type.kind !== 'INT' || !accessor)
+    throw new Error(`${name}: no TypeScript form for ${JSON.stringify(type)}`);
   const little = type.size === 1 ? '' : ', true';
   return {
     key,

@@ -20,6 +20,18 @@ const guestSeconds = 600;
 
 const isVmTest = (file) => file.startsWith('test/vm/');
 
+/**
+ * The files that a guest runs. Linux 7.2 preempts tasks inside the kernel in every mode it has, so it skips
+ * fmod_ret programs, and jailrun refuses to attach there: only the test of that refusal makes sense.
+ * What a command notices of its start does not depend on the kernel, and takes long: one kernel, both ways.
+ */
+function filesFor(kernel, lsm, files) {
+  if (kernel === '7.2' && lsm === 'fmod_ret')
+    return files.filter((file) => file === 'test/vm/attach.test.ts');
+  if (kernel === '6.12') return files;
+  return files.filter((file) => file !== 'test/vm/transparent.test.ts' || files.length === 1);
+}
+
 /** The test files that were asked for, relative to the project. */
 function selectFiles(names) {
   const all = readdirSync(join(root, 'test'), { recursive: true })
@@ -144,7 +156,11 @@ await main(async () => {
   }
   if (here.length > 0) rows.push(await runHere(here));
   if (inGuests.length > 0)
-    for (const kernel of kernels) for (const lsm of modes) rows.push(await runInGuest(kernel, lsm, inGuests));
+    for (const kernel of kernels)
+      for (const lsm of modes) {
+        const files = filesFor(kernel, lsm, inGuests);
+        if (files.length > 0) rows.push(await runInGuest(kernel, lsm, files));
+      }
 
   const sum = (name) => rows.reduce((total, row) => total + row[name], 0);
   printTable(rows);

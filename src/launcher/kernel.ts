@@ -191,7 +191,8 @@ export class Kernel {
   removePod(id: bigint): void {
     const key = keyOf(id);
     addon.mapDelete(this.mapFd('cgroup_enrollment'), key);
-    for (const denial of keptDenials(this.mapFd('pods'), id)) addon.mapDelete(this.mapFd('pod_denials'), denial);
+    for (const denial of keptDenials(this.mapFd('pods'), id))
+      addon.mapDelete(this.mapFd('pod_denials'), denial);
     addon.mapDelete(this.mapFd('pods'), key);
   }
 
@@ -277,7 +278,11 @@ export class Kernel {
 }
 
 /** A pod's denials, in their order, and how many more there were. `pods` and `podDenials` are the maps. */
-export function readDenials(pods: number, podDenials: number, id: bigint): { denials: Denial[]; lost: number } {
+export function readDenials(
+  pods: number,
+  podDenials: number,
+  id: bigint,
+): { denials: Denial[]; lost: number } {
   const denials = keptDenials(pods, id)
     .map((key) => addon.mapLookup(podDenials, key))
     .filter((value) => value !== undefined)

@@ -152,12 +152,12 @@ function allowingRule(denial: Denial, operation: string, target: string): Denial
 /** One line for people. */
 export function formatDenial(report: DenialReport, count: number): string {
   const times = count > 1 ? `, ${count} times` : '';
-  const verb = report.audit ? 'would deny' : 'denied';
+  const verb = report.audit ? 'would be denied' : 'was denied';
   const why = report.rule
     ? `${report.rule.file}:${report.rule.line} says ${report.rule.section}: ${report.rule.text}`
     : (report.reason ?? `role ${report.role} does not grant it`);
   const mend = report.allow ? `; to allow it: ${report.allow.section}: [${report.allow.text}]` : '';
-  return `${verb} ${report.operation} ${report.target} to ${report.command}[${report.pid}]${times} (${report.error}): ${why}${mend}`;
+  return `${report.command}[${report.pid}] ${verb} ${report.operation} ${report.target}${times} (${report.error}): ${why}${mend}`;
 }
 
 /**
