@@ -23,13 +23,13 @@ enum jr_limit {
 	JR_LAYOUT = 1,
 	JR_MAX_PODS = 32768,
 	JR_MAX_ROLES = 32768,
-	JR_MAX_DEPTH = 128,	/* components between a file and its super block's root */
-	JR_MAX_NAME = 120,	/* bytes of one component in a rule; longer names in the tree match no literal */
-	JR_MAX_TARGET = 512,	/* bytes of a path in a denial; longer ones lose their head */
-	JR_COMM = 16,		/* TASK_COMM_LEN */
+	JR_MAX_DEPTH = 128,  /* components between a file and its super block's root */
+	JR_MAX_NAME = 120,   /* bytes of one component in a rule; longer names in the tree match no literal */
+	JR_MAX_TARGET = 512, /* bytes of a path in a denial; longer ones lose their head */
+	JR_COMM = 16,        /* TASK_COMM_LEN */
 	JR_RING_BYTES = 1 << 18, /* the host's ring of denials */
-	JR_KEPT_DENIALS = 256,	/* a supervised pod's own record of its first denials */
-	JR_MAX_KEPT = 1 << 16,	/* the same, of all pods together */
+	JR_KEPT_DENIALS = 256,   /* a supervised pod's own record of its first denials */
+	JR_MAX_KEPT = 1 << 16,   /* the same, of all pods together */
 };
 
 /* What a files, exec or network section says. */
@@ -55,16 +55,16 @@ enum jr_task_flag {
 
 /* Keys of a role's rule map. `state` is an automaton state except where said. */
 enum jr_key_kind {
-	JR_KEY_DEVICE = 1,	/* state = the file system's s_dev: where a walk from its root starts */
-	JR_KEY_NAME = 2,	/* the component `name` follows `state` */
-	JR_KEY_ANY_NAME = 3,	/* any other component follows `state` */
-	JR_KEY_BIND = 4,	/* state = protocol << 16 | port */
-	JR_KEY_CONNECT = 5,	/* state = protocol << 16 | port */
+	JR_KEY_DEVICE = 1,   /* state = the file system's s_dev: where a walk from its root starts */
+	JR_KEY_NAME = 2,     /* the component `name` follows `state` */
+	JR_KEY_ANY_NAME = 3, /* any other component follows `state` */
+	JR_KEY_BIND = 4,     /* state = protocol << 16 | port */
+	JR_KEY_CONNECT = 5,  /* state = protocol << 16 | port */
 };
 
 enum jr_rule_flag {
-	JR_RULE_LEAF = 1,	/* nothing below changes the answer: the walk ends here */
-	JR_RULE_HAS_ANY = 2,	/* a JR_KEY_ANY_NAME edge leaves this state */
+	JR_RULE_LEAF = 1,    /* nothing below changes the answer: the walk ends here */
+	JR_RULE_HAS_ANY = 2, /* a JR_KEY_ANY_NAME edge leaves this state */
 };
 
 /*
@@ -111,12 +111,12 @@ enum jr_operation {
 
 /* Why, where the rule alone does not tell. */
 enum jr_reason {
-	JR_REASON_RULE = 0,		/* `rule` decided; 0 means that no rule grants it */
-	JR_REASON_UNKNOWN_DEVICE = 1,	/* a file system that was not mounted when the jail began */
-	JR_REASON_TOO_DEEP = 2,		/* more than JR_MAX_DEPTH components */
-	JR_REASON_DISCONNECTED = 3,	/* no way from the object up to its file system's root */
-	JR_REASON_BROKEN = 4,		/* a look-up that cannot fail has failed: doubt denies */
-	JR_REASON_FAMILY = 5,		/* a socket family, type or protocol that no rule can name */
+	JR_REASON_RULE = 0,           /* `rule` decided; 0 means that no rule grants it */
+	JR_REASON_UNKNOWN_DEVICE = 1, /* a file system that was not mounted when the jail began */
+	JR_REASON_TOO_DEEP = 2,       /* more than JR_MAX_DEPTH components */
+	JR_REASON_DISCONNECTED = 3,   /* no way from the object up to its file system's root */
+	JR_REASON_BROKEN = 4,         /* a look-up that cannot fail has failed: doubt denies */
+	JR_REASON_FAMILY = 5,         /* a socket family, type or protocol that no rule can name */
 };
 
 /*
@@ -125,8 +125,8 @@ enum jr_reason {
  */
 enum jr_probe_answer {
 	JR_PROBE_COMMAND = 0x6a6c, /* below bit 16, which 7.2 takes for a flag */
-	JR_PROBE_THIS_POD = 114,	/* EALREADY: jailed, in the pod that was asked for */
-	JR_PROBE_OTHER_POD = 18,	/* EXDEV: jailed, in another pod */
+	JR_PROBE_THIS_POD = 114,   /* EALREADY: jailed, in the pod that was asked for */
+	JR_PROBE_OTHER_POD = 18,   /* EXDEV: jailed, in another pod */
 };
 
 struct jr_probe {
@@ -135,52 +135,52 @@ struct jr_probe {
 
 /* meta[0]: what is pinned here. */
 struct jr_meta {
-	__u32 layout;		/* JR_LAYOUT */
-	__u32 hooks;		/* number of pinned links */
-	__u8 build[16];		/* first bytes of the SHA-256 of the BPF object */
-	__u32 fmod_ret;		/* 1: attached to security_*, 0: through the BPF LSM */
+	__u32 layout;   /* JR_LAYOUT */
+	__u32 hooks;    /* number of pinned links */
+	__u8 build[16]; /* first bytes of the SHA-256 of the BPF object */
+	__u32 fmod_ret; /* 1: attached to security_*, 0: through the BPF LSM */
 	__u32 pad;
 };
 
 /* cgroup_enrollment: cgroup id -> what a task that executes a program in that cgroup becomes. */
 struct jr_enrollment {
 	__u64 pod;
-	__u64 role;		/* key of `roles` and `role_rules` */
-	__u32 flags;		/* enum jr_task_flag */
+	__u64 role;  /* key of `roles` and `role_rules` */
+	__u32 flags; /* enum jr_task_flag */
 	__u32 pad;
 };
 
 /* roles: a compiled role. Its key is a digest of its compiled form, so equal roles share it. */
 struct jr_role {
-	__u32 id;		/* the number that the policy gives it */
-	__u8 files;		/* enum jr_scope */
-	__u8 exec;		/* enum jr_scope */
-	__u8 network;		/* enum jr_scope */
+	__u32 id;     /* the number that the policy gives it */
+	__u8 files;   /* enum jr_scope */
+	__u8 exec;    /* enum jr_scope */
+	__u8 network; /* enum jr_scope */
 	__u8 pad;
 };
 
 /* The key of a role's rule map; unused bytes are zero. */
 struct jr_rule_key {
 	__u32 state;
-	__u16 kind;		/* enum jr_key_kind */
-	__u16 length;		/* bytes of name */
+	__u16 kind;   /* enum jr_key_kind */
+	__u16 length; /* bytes of name */
 	char name[JR_MAX_NAME];
 };
 
 struct jr_rule {
-	__u32 state;		/* the automaton state this edge leads to */
-	__u32 access;		/* enum jr_access: what the deepest rule so far grants */
-	__u32 rule;		/* number of that rule in the role's list, from 1; 0: none */
-	__u32 exec_rule;	/* the same for exec, which has its own list */
-	__u32 flags;		/* enum jr_rule_flag */
+	__u32 state;     /* the automaton state this edge leads to */
+	__u32 access;    /* enum jr_access: what the deepest rule so far grants */
+	__u32 rule;      /* number of that rule in the role's list, from 1; 0: none */
+	__u32 exec_rule; /* the same for exec, which has its own list */
+	__u32 flags;     /* enum jr_rule_flag */
 };
 
 /* pods: counters that outlive the tasks of a pod until the pod is removed. */
 struct jr_pod {
 	__u64 role;
-	__u64 denials;		/* also those that audit mode let through */
-	__u64 lost;		/* denials that should have been kept and were not */
-	__u32 keep;		/* how many denials to keep in pod_denials, from the first */
+	__u64 denials; /* also those that audit mode let through */
+	__u64 lost;    /* denials that should have been kept and were not */
+	__u32 keep;    /* how many denials to keep in pod_denials, from the first */
 	__u32 pad;
 };
 
@@ -192,27 +192,27 @@ struct jr_denial_key {
 
 /* One denial, in the pod's record and in the host's ring. */
 struct jr_denial {
-	__u64 time;		/* nanoseconds since boot, CLOCK_BOOTTIME */
-	__u64 sequence;		/* the pod's count of denials, from 1 */
+	__u64 time;     /* nanoseconds since boot, CLOCK_BOOTTIME */
+	__u64 sequence; /* the pod's count of denials, from 1 */
 	__u64 pod;
 	__u64 role;
-	__u64 start_time;	/* the process's, nanoseconds since boot; tells a reused pid */
+	__u64 start_time; /* the process's, nanoseconds since boot; tells a reused pid */
 	__u32 pid;
 	__u32 tid;
 	__u32 ppid;
 	__u32 uid;
-	__s32 error;		/* errno, positive */
-	__u32 rule;		/* see struct jr_rule */
-	__u16 hook;		/* enum jr_hook */
-	__u16 operation;	/* enum jr_operation */
-	__u16 reason;		/* enum jr_reason */
-	__u16 audit;		/* 1: let through */
-	__u32 device;		/* s_dev of `path` */
-	__u16 family;		/* AF_*, 0 where the target is a path */
-	__u16 protocol;		/* IPPROTO_* */
+	__s32 error;     /* errno, positive */
+	__u32 rule;      /* see struct jr_rule */
+	__u16 hook;      /* enum jr_hook */
+	__u16 operation; /* enum jr_operation */
+	__u16 reason;    /* enum jr_reason */
+	__u16 audit;     /* 1: let through */
+	__u32 device;    /* s_dev of `path` */
+	__u16 family;    /* AF_*, 0 where the target is a path */
+	__u16 protocol;  /* IPPROTO_* */
 	__u16 port;
-	__u16 path_start;	/* offset of the first byte of `path` that counts */
-	__u8 address[16];	/* network byte order; IPv4 in the first four bytes */
+	__u16 path_start; /* offset of the first byte of `path` that counts */
+	__u8 address[16]; /* network byte order; IPv4 in the first four bytes */
 	char comm[JR_COMM];
 	char path[JR_MAX_TARGET]; /* from the file system's root, right-aligned, NUL-terminated */
 };
@@ -222,28 +222,28 @@ struct jr_denial {
  * attached, when a pod is ready for its command.
  */
 enum jr_plan_number {
-	JR_PLAN_FD = 3,		/* where the launcher finds its end of the socket pair */
-	JR_PLAN_EXEC = 1,	/* flag: become the command, leave no supervisor behind */
-	JR_PLAN_JSON = 2,	/* flag: --json */
-	JR_PLAN_PATH = 1024,	/* bytes of a path in a plan, NUL included */
+	JR_PLAN_FD = 3,      /* where the launcher finds its end of the socket pair */
+	JR_PLAN_EXEC = 1,    /* flag: become the command, leave no supervisor behind */
+	JR_PLAN_JSON = 2,    /* flag: --json */
+	JR_PLAN_PATH = 1024, /* bytes of a path in a plan, NUL included */
 };
 
 /* Order of the descriptors that come with a plan. */
 enum jr_plan_fd {
-	JR_PLAN_CGROUP = 0,	/* the pod's cgroup directory */
-	JR_PLAN_STATE = 1,	/* the pod's state file; its flock says that somebody still needs the pod */
-	JR_PLAN_ENROLLMENT = 2,	/* map cgroup_enrollment */
-	JR_PLAN_PODS = 3,	/* map pods */
-	JR_PLAN_DENIALS = 4,	/* map pod_denials */
+	JR_PLAN_CGROUP = 0,     /* the pod's cgroup directory */
+	JR_PLAN_STATE = 1,      /* the pod's state file; its flock says that somebody still needs the pod */
+	JR_PLAN_ENROLLMENT = 2, /* map cgroup_enrollment */
+	JR_PLAN_PODS = 3,       /* map pods */
+	JR_PLAN_DENIALS = 4,    /* map pod_denials */
 	JR_PLAN_FDS = 5,
 };
 
 struct jr_plan {
-	__u32 layout;		/* JR_LAYOUT */
-	__u32 flags;		/* JR_PLAN_EXEC, JR_PLAN_JSON */
-	__u32 command;		/* index of the command in the front's own argv: bytes survive */
+	__u32 layout;  /* JR_LAYOUT */
+	__u32 flags;   /* JR_PLAN_EXEC, JR_PLAN_JSON */
+	__u32 command; /* index of the command in the front's own argv: bytes survive */
 	__u32 pad;
-	__u64 pod;		/* also the cgroup's id, and the key of its entries in the maps */
+	__u64 pod; /* also the cgroup's id, and the key of its entries in the maps */
 	char cgroup[JR_PLAN_PATH];
 	char state[JR_PLAN_PATH];
 };

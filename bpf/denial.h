@@ -54,7 +54,7 @@ static __noinline int deny(struct jail *jail, int error)
 	struct jr_denial *denial = &jail->denial;
 	struct task_struct *task = bpf_get_current_task_btf();
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
-	struct jr_denial_key key = { .pod = jail->pod };
+	struct jr_denial_key key = {.pod = jail->pod};
 	struct jr_pod *pod;
 
 	denial->time = bpf_ktime_get_boot_ns();
@@ -73,7 +73,8 @@ static __noinline int deny(struct jail *jail, int error)
 	if (pod) {
 		key.sequence = __sync_fetch_and_add(&pod->denials, 1) + 1;
 		denial->sequence = key.sequence;
-		if (pod->keep && (key.sequence > pod->keep || bpf_map_update_elem(&pod_denials, &key, denial, 0)))
+		if (pod->keep &&
+		    (key.sequence > pod->keep || bpf_map_update_elem(&pod_denials, &key, denial, 0)))
 			__sync_fetch_and_add(&pod->lost, 1);
 	} else {
 		denial->sequence = 0;

@@ -56,5 +56,6 @@ int BPF_PROG(jr_bprm_check_security, struct linux_binprm *bprm)
 	dentry = (__u64)bprm->file->f_path.dentry;
 	if (access_of(jail, dentry) & JR_ACCESS_EXEC)
 		return 0;
-	return verdict(deny_walked(jail, dentry, jail->scope.exec, HOOK_OPERATION(BPRM_CHECK_SECURITY, EXEC)), EACCES);
+	return verdict(deny_walked(jail, dentry, jail->scope.exec, HOOK_OPERATION(BPRM_CHECK_SECURITY, EXEC)),
+		       EACCES);
 }

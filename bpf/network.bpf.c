@@ -80,7 +80,8 @@ int BPF_PROG(jr_socket_create, int family, int type, int protocol, int kern)
 			return 0;
 	}
 	denial = begin_denial(jail, JR_HOOK_SOCKET_CREATE, JR_OPERATION_SOCKET);
-	denial->reason = is_inet(family) && jail->scope.network == JR_SCOPE_NONE ? JR_REASON_RULE : JR_REASON_FAMILY;
+	denial->reason =
+	    is_inet(family) && jail->scope.network == JR_SCOPE_NONE ? JR_REASON_RULE : JR_REASON_FAMILY;
 	denial->family = family;
 	denial->protocol = protocol;
 	return verdict(deny(jail, EACCES), EACCES);
@@ -164,9 +165,9 @@ int BPF_PROG(jr_socket_sendmsg, struct socket *sock, struct msghdr *message)
 	/* A stream ignores the address unless it is to connect by it. */
 	if (sock->type == SOCK_STREAM && !(message->msg_flags & MSG_FASTOPEN))
 		return 0;
-	return verdict(deny_port(jail, sk, message->msg_name, JR_KEY_CONNECT,
-				 HOOK_OPERATION(SOCKET_SENDMSG, SEND)),
-		       EACCES);
+	return verdict(
+	    deny_port(jail, sk, message->msg_name, JR_KEY_CONNECT, HOOK_OPERATION(SOCKET_SENDMSG, SEND)),
+	    EACCES);
 }
 
 /*

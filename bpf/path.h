@@ -75,7 +75,7 @@ static long descend(__u32 i, void *context)
  */
 static __noinline __u32 access_of(struct jail *jail, __u64 dentry_address)
 {
-	struct descent descent = { .jail = jail };
+	struct descent descent = {.jail = jail};
 	struct dentry *dentry = (struct dentry *)dentry_address;
 	struct super_block *sb = BPF_CORE_READ(dentry, d_sb);
 	struct jr_rule *start;
@@ -138,7 +138,7 @@ static long prepend(__u32 i, void *context)
 /* Adds the path that access_of() just walked to a denial. */
 static __noinline void name_target(struct jail *jail, __u64 dentry_address)
 {
-	struct descent descent = { .jail = jail };
+	struct descent descent = {.jail = jail};
 	struct dentry *dentry = (struct dentry *)dentry_address;
 
 	jail->denial.device = BPF_CORE_READ(dentry, d_sb, s_dev);
