@@ -538,7 +538,8 @@ describe('the supervisor', () => {
     );
     const [, pid] = await session.until(/ready (\d+)/);
     const isStopped = (pid: number) => /^State:\s+T/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
-    for (const signal of ['SIGSTOP', 'SIGTSTP'] as const) {
+    // Not SIGTSTP, which stops nobody in an orphaned process group such as CI's may be.
+    for (const signal of ['SIGSTOP', 'SIGSTOP'] as const) {
       process.kill(Number(pid), signal);
       await eventually('both are stopped', () => isStopped(Number(pid)) && isStopped(session.pid));
       process.kill(session.pid, 'SIGCONT');

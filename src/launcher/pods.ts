@@ -6,7 +6,6 @@
 // makes the pod holds a flock on the file, and then its supervisor does, until the command has ended and
 // the report is made; with --exec until the command starts. A pod is dead when its file is not locked
 // and its cgroup has no task.
-import { randomBytes } from 'node:crypto';
 import {
   closeSync,
   mkdirSync,
@@ -62,14 +61,18 @@ export interface NewPod {
 }
 
 /**
- * Names the pod: the command's name, or what --name says, and a random end that makes it unique.
+ * Names the pod: the command's name, or what --name says, and a random end that makes it unique; a name
+ * that is taken all the same fails as the state file is made.
  * Kept short and plain, since it is a file name and a cgroup's.
  */
 export function podName(wanted: string): string {
   const plain = basename(wanted)
     .replace(/[^A-Za-z0-9._-]/g, '_')
     .slice(0, 32);
-  return `${plain || 'pod'}-${randomBytes(4).toString('hex')}`;
+  const end = Math.floor(Math.random() * 2 ** 32)
+    .toString(16)
+    .padStart(8, '0');
+  return `${plain || 'pod'}-${end}`;
 }
 
 /** Makes the state file and the cgroup. The caller adds the map entries and hands the descriptors on. */

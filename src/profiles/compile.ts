@@ -13,7 +13,6 @@
  * change nothing are left out. Wildcards would turn the tree of the first step into an automaton; the
  * other steps would stay.
  */
-import { createHash } from 'node:crypto';
 import { Access, KeyKind, Limit, Reason, Role, Rule, RuleFlag, RuleKey, Scope } from '../abi.js';
 import { splitPath, toByteString } from './locate.js';
 import { hasPaths, type Mount, visibleMounts } from './mounts.js';
@@ -72,12 +71,19 @@ function sourceOf({ section, text, file, line, column, set }: RuleSource): RuleS
   return { section, text, file, line, column, ...(set !== undefined && { set }) };
 }
 
+/**
+ * A role without entries is its own digest, with a high byte of 0, which the others never have. Node needs
+ * as long to load node:crypto as for everything else that the launcher does for such a role, so it is
+ * loaded here and not with this module.
+ */
 function digestOf(role: Uint8Array, entries: CompiledRole['entries']): bigint {
+  if (entries.length === 0) return Buffer.from(role).readBigUInt64LE();
+  const { createHash } = process.getBuiltinModule('node:crypto');
   const hash = createHash('sha256')
     .update(new Uint32Array([Limit.LAYOUT]))
     .update(role);
   for (const [key, value] of entries) hash.update(key).update(value);
-  return hash.digest().readBigUInt64LE() || 1n;
+  return hash.digest().readBigUInt64LE() | (1n << 56n);
 }
 
 const grants = { NOTHING: 0, READ: 1, WRITE: 2, EXEC: 3, DENY: 4 } as const;

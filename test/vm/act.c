@@ -218,7 +218,10 @@ static int act_bind(void)
 	struct sockaddr_storage address;
 	socklen_t length = address_of(argument[0], argument[2], number(3), &address);
 	int fd = make_socket(argument[0], argument[1]);
+	int yes = 1;
 
+	/* A connection of an earlier test may still be in TIME_WAIT. */
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
 	return fd < 0 ? fd : bind(fd, (void *)&address, length);
 }
 

@@ -1,7 +1,8 @@
 // Bad input and faults: a clear error (what, why, the mend), status 125, and the command never starts.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { chmodSync, chownSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, cpSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { addon, MapType, UpdateFlag } from '../../src/launcher/addon.js';
 import { attach, clearMap, detach, fillMap, jailrun, run, writePolicy } from './jail.js';
@@ -106,9 +107,19 @@ describe('jailrun refuses to start the command', () => {
   });
 
   test('when it is not root', () => {
+    // The checkout may lie where only root can go.
+    cpSync(dirname(jailrun), '/run/jailrun-test/dist', { recursive: true });
     const { status, stdout, stderr } = spawnSync(
       'setpriv',
-      ['--reuid=65534', '--regid=65534', '--clear-groups', jailrun, '--role', 'permissive', ...command],
+      [
+        '--reuid=65534',
+        '--regid=65534',
+        '--clear-groups',
+        '/run/jailrun-test/dist/jailrun',
+        '--role',
+        'permissive',
+        ...command,
+      ],
       { encoding: 'utf8' },
     );
     assert.deepEqual([status, stdout], [125, '']);
