@@ -156,6 +156,8 @@ async function bundleLauncher() {
     format: 'cjs',
     platform: 'node',
     target: 'node20',
+    // A script that V8 loads from its cache cannot import().
+    supported: { 'dynamic-import': false },
     define: { 'import.meta.dirname': '__dirname', JAILRUN_VERSION: JSON.stringify(version) },
     logLevel: 'silent',
   };
