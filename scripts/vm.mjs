@@ -163,7 +163,9 @@ function qemuArguments(job, { image, lsm, interactive }) {
   ];
   if (interactive) words.push('jailrun.terminal');
   return [
-    ...['-machine', 'q35', '-accel', 'tcg,thread=multi', '-smp', '2', '-m', '3G'],
+    // One host thread for both CPUs: with one each, QEMU 7.2 sometimes runs a stale int3 that the kernel put
+    // into its own code for a moment (static calls, trampolines), and the kernel dies of it.
+    ...['-machine', 'q35', '-accel', 'tcg,thread=single', '-smp', '2', '-m', '3G'],
     // Task storage on Linux 7.2 needs cmpxchg16b (kmalloc_nolock); five-level page tables only cost time.
     ...['-cpu', 'max,-la57'],
     ...[
