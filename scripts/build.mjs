@@ -46,7 +46,7 @@ const steps = {
   },
   launcher: {
     inputs: [['src', '.ts', '.cjs'], ['package.json'], ['package-lock.json']],
-    outputs: ['dist/launcher.cjs', 'dist/launcher-main.js', 'dist/policy.cjs'],
+    outputs: ['dist/launcher.cjs', 'dist/launcher-main.js', 'dist/yaml.cjs'],
     run: bundleLauncher,
   },
   'code cache': {
@@ -76,7 +76,10 @@ const steps = {
     run: compileRoles,
   },
   'test programs': {
-    inputs: [['test/vm', '.c']],
+    inputs: [
+      ['test/bench', '.c'],
+      ['test/vm', '.c'],
+    ],
     outputs: [],
     run: compileTestPrograms,
   },
@@ -134,11 +137,11 @@ const withoutChildProcess = {
   },
 };
 
-/** The YAML parser goes into a file of its own, which only those load who wrote a policy. */
-const withoutParser = {
-  name: 'parser apart',
+/** The YAML library goes into a file of its own, which only those load who wrote a policy. */
+const withoutYaml = {
+  name: 'yaml apart',
   setup({ onResolve }) {
-    onResolve({ filter: /profiles\/parse\.js$/ }, () => ({ path: './policy.cjs', external: true }));
+    onResolve({ filter: /^yaml$/ }, () => ({ path: './yaml.cjs', external: true }));
   },
 };
 
@@ -168,9 +171,9 @@ async function bundleLauncher() {
       ...options,
       entryPoints: ['src/launcher/main.ts'],
       outfile: 'dist/launcher-main.js',
-      plugins: [withoutChildProcess, withoutParser],
+      plugins: [withoutChildProcess, withoutYaml],
     }),
-    bundle({ ...options, entryPoints: ['src/profiles/parse.ts'], outfile: 'dist/policy.cjs' }),
+    bundle({ ...options, entryPoints: ['yaml'], outfile: 'dist/yaml.cjs' }),
   ]).catch((error) => {
     throw new Failure(`the launcher cannot be bundled: ${error.message}`);
   });
@@ -194,21 +197,9 @@ async function compileRoles() {
 }
 
 async function compileTestPrograms() {
-  for (const file of readdirSync(join(root, 'test/vm')).filter((name) => name.endsWith('.c'))) {
-    const program = join('build', basename(file, '.c'));
-    await run('test-programs', [
-      'gcc',
-      '-static',
-      '-O2',
-      '-Wall',
-      '-Wextra',
-      '-Werror',
-      '-Ibpf',
-      `test/vm/${file}`,
-      '-o',
-      program,
-    ]);
-  }
+  const flags = ['-static', '-O2', '-Wall', '-Wextra', '-Werror', '-Ibpf'];
+  for (const file of [['test/bench', '.c'], ['test/vm', '.c']].flatMap(filesOf))
+    await run('test-programs', ['gcc', ...flags, file, '-o', join('build', basename(file, '.c'))]);
 }
 
 /** The tools' versions and everything else that all outcomes depend on. */

@@ -34,6 +34,8 @@ const quote = (word) => `'${word.replaceAll("'", `'\\''`)}'`;
  *   onOutput?: (bytes: Buffer) => void,    standard output and error, in order, as they come
  *   timeoutSeconds?: number,               600 unless given, boot included
  *   interactive?: boolean,                 the command gets this terminal; nothing is captured
+ *   counting?: boolean,                    a tick of the time-stamp counter is one guest instruction
+ *   cpus?: number,                         2 unless given
  * }} options
  * @returns {Promise<{ status: number, output: string, reported: boolean, bootSeconds: number, reason: string }>}
  *   `reported` is false when the guest died, hung or could not start the command; then `status` is 125 and
@@ -48,6 +50,8 @@ export async function boot({
   onOutput,
   timeoutSeconds = 600,
   interactive = false,
+  counting = false,
+  cpus = 2,
 }) {
   const { image, initramfs } = findKernel(kernel);
   const job = mkdtempSync(join(tmpdir(), 'jailrun-vm-'));
@@ -75,7 +79,7 @@ export async function boot({
       }),
     );
     const ending = await runQemu(
-      qemuArguments(job, { image, lsm, interactive }),
+      qemuArguments(job, { image, lsm, interactive, counting, cpus }),
       timeoutSeconds,
       interactive,
     );
@@ -143,7 +147,7 @@ async function receive(path, onBytes) {
   return { server, drain: () => closed };
 }
 
-function qemuArguments(job, { image, lsm, interactive }) {
+function qemuArguments(job, { image, lsm, interactive, counting, cpus }) {
   const port = (name, number) => [
     '-chardev',
     `socket,id=${name},path=${join(job, name)}`,
@@ -161,11 +165,14 @@ function qemuArguments(job, { image, lsm, interactive }) {
     `jailrun.job=${job}`,
     lsmModes[lsm],
   ];
+  // Without an early seed the first random numbers are dear.
+  if (counting) words.push('random.trust_cpu=on', 'randomize_kstack_offset=off');
   if (interactive) words.push('jailrun.terminal');
   return [
     // One host thread for both CPUs: with one each, QEMU 7.2 sometimes runs a stale int3 that the kernel put
     // into its own code for a moment (static calls, trampolines), and the kernel dies of it.
-    ...['-machine', 'q35', '-accel', 'tcg,thread=single', '-smp', '2', '-m', '3G'],
+    ...['-machine', 'q35', '-accel', 'tcg,thread=single', '-smp', `${cpus}`, '-m', '3G'],
+    ...(counting ? ['-icount', 'shift=0,sleep=off', '-seed', '11', '-rtc', 'base=2025-01-01,clock=vm'] : []),
     // Task storage on Linux 7.2 needs cmpxchg16b (kmalloc_nolock); five-level page tables only cost time.
     ...['-cpu', 'max,-la57'],
     ...[
