@@ -35,8 +35,7 @@ function copyProgram(program) {
 function measure() {
   mkdirSync(tree);
   check(['mount', '-t', 'tmpfs', 'tmpfs', tree]);
-  for (const directory of ['dev', 'proc', 'sys', 'tmp', 'run', 'etc'])
-    mkdirSync(join(tree, directory));
+  for (const directory of ['dev', 'proc', 'sys', 'tmp', 'run', 'etc']) mkdirSync(join(tree, directory));
   for (const directory of ['dev', 'proc', 'sys'])
     check(['mount', '--rbind', `/${directory}`, join(tree, directory)]);
   const node = process.execPath;

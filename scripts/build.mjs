@@ -198,7 +198,10 @@ async function compileRoles() {
 
 async function compileTestPrograms() {
   const flags = ['-static', '-O2', '-Wall', '-Wextra', '-Werror', '-Ibpf'];
-  for (const file of [['test/bench', '.c'], ['test/vm', '.c']].flatMap(filesOf))
+  for (const file of [
+    ['test/bench', '.c'],
+    ['test/vm', '.c'],
+  ].flatMap(filesOf))
     await run('test-programs', ['gcc', ...flags, file, '-o', join('build', basename(file, '.c'))]);
 }
 

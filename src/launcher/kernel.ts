@@ -208,16 +208,11 @@ export class Kernel {
     withLock(this.places, () => this.#installRole(role));
   }
 
-  /** Removes the roles that no pod uses. Returns how many those were. */
-  removeUnusedRoles(): number {
-    return withLock(this.places, () => this.#dropUnusedRoles(Number.POSITIVE_INFINITY));
-  }
-
   /** The entry in `roles` comes last: a role that is found there is whole. */
   #installRole({ digest, role, entries }: KernelRole): void {
     const key = keyOf(digest);
     if (addon.mapLookup(this.mapFd('roles'), key)) return;
-    // One comes and two go, until few are idle; dropping all at once would be a long wait.
+    // One comes and two go, until few are idle: each that goes waits for an RCU grace period.
     if (this.#keys('roles').length >= idleRoles) this.#dropUnusedRoles(2);
     const rules = addon.mapCreate({
       type: MapType.HASH,
@@ -238,15 +233,13 @@ export class Kernel {
     }
   }
 
-  #dropUnusedRoles(limit: number): number {
+  #dropUnusedRoles(count: number): void {
     const used = new Set(this.listPods().map((pod) => pod.role));
     const unused = this.#keys('roles').filter((key) => !used.has(idOf(key)));
-    const dropped = unused.slice(0, limit);
-    for (const key of dropped) {
+    for (const key of unused.slice(0, count)) {
       addon.mapDelete(this.mapFd('roles'), key);
       addon.mapDelete(this.mapFd('role_rules'), key);
     }
-    return dropped.length;
   }
 
   #keys(map: MapName): Uint8Array[] {

@@ -140,21 +140,14 @@ export function readState(statePath: string): PodState | undefined {
   }
 }
 
-/**
- * Removes the pods whose last task is gone, such as those of a killed supervisor, and the roles
- * that no pod uses any more. Returns how many pods it removed.
- */
-export function removeDeadPods(kernel: Kernel): number {
-  let removed = 0;
+/** Removes the pods whose last task is gone, such as those of a killed supervisor. */
+export function removeDeadPods(kernel: Kernel): void {
   for (const pod of listPods()) {
     if (!isDead(pod) || !removeCgroup(pod.cgroup)) continue;
     if (pod.id !== undefined) kernel.removePod(pod.id);
     rmSync(pod.statePath, { force: true });
-    removed++;
   }
   removeDeadDrafts();
-  if (removed > 0) kernel.removeUnusedRoles();
-  return removed;
 }
 
 function isDead(pod: PodState): boolean {
