@@ -170,9 +170,12 @@ static int run(int argc, char *argv[])
 		return fail(launcher.json, "a standard stream is closed and /dev/null cannot be opened",
 			    "Mount /dev");
 	program = open("/proc/self/exe", O_PATH | O_CLOEXEC);
-	if (program < 0 || !find_script(&launcher))
+	if (program < 0)
 		return fail(launcher.json, "jailrun does not find its own file, /proc/self/exe",
 			    "Mount /proc");
+	if (!find_script(&launcher))
+		return fail(launcher.json, "launcher.cjs is not beside jailrun's own file",
+			    "Install jailrun anew");
 	if (seems_given(arguments, "--exec"))
 		warmer = start_warming();
 	planned = prepare_pod(&launcher, argc, argv, &pod, &end);

@@ -66,7 +66,7 @@ bool find_script(struct launcher *launcher)
 		return false;
 	}
 	strcpy(slash + 1, name);
-	return true;
+	return access(launcher->script, R_OK) == 0;
 }
 
 static bool is_known(const char *variable)

@@ -10,7 +10,7 @@ import { parseArgs } from 'node:util';
 import { series } from './kernels.mjs';
 import { Failure, main, root } from './progress.mjs';
 
-const rounds = 15;
+const rounds = 25;
 const tree = '/run/bench';
 
 function check(words, options = {}) {

@@ -72,7 +72,7 @@ const steps = {
       ['profiles', '.yaml', '.json'],
       ['src/profiles', '.ts'],
     ],
-    outputs: ['dist/roles.json', 'dist/profiles'],
+    outputs: ['dist/roles.jsonl'],
     run: compileRoles,
   },
   'test programs': {
@@ -162,6 +162,9 @@ async function bundleLauncher() {
     // A script that V8 loads from its cache cannot import().
     supported: { 'dynamic-import': false },
     define: { 'import.meta.dirname': '__dirname', JAILRUN_VERSION: JSON.stringify(version) },
+    // The less text, the less there is to read at each start; names stay for stack traces.
+    minifySyntax: true,
+    minifyWhitespace: true,
     logLevel: 'silent',
   };
   for (const file of readdirSync(join(root, 'dist')).filter((name) => name.startsWith('launcher')))
@@ -191,9 +194,7 @@ async function compileTypeScript() {
 }
 
 async function compileRoles() {
-  await run('roles', [node, 'build/src/profiles/precompile.js', 'dist/roles.json']);
-  rmSync(join(root, 'dist/profiles'), { recursive: true, force: true });
-  cpSync(join(root, 'profiles'), join(root, 'dist/profiles'), { recursive: true });
+  await run('roles', [node, 'build/src/profiles/precompile.js', 'dist/roles.jsonl']);
 }
 
 async function compileTestPrograms() {

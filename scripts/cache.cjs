@@ -6,7 +6,7 @@ const { Script } = require('node:vm');
 
 const dist = join(__dirname, '../dist');
 const filename = join(dist, 'launcher-main.js');
-const source = `(function (exports, require, module, __filename, __dirname) {${readFileSync(filename, 'utf8')}\n})`;
+const source = `(function (exports, require, module, __filename, __dirname) {${readFileSync(filename, 'latin1')}\n})`;
 const script = new Script(source, { filename });
 
 const { dlopen } = process;

@@ -174,7 +174,8 @@ function qemuArguments(job, { image, lsm, interactive, counting, cpus }) {
     ...['-machine', 'q35', '-accel', 'tcg,thread=single', '-smp', `${cpus}`, '-m', '3G'],
     ...(counting ? ['-icount', 'shift=0,sleep=off', '-seed', '11', '-rtc', 'base=2025-01-01,clock=vm'] : []),
     // Task storage on Linux 7.2 needs cmpxchg16b (kmalloc_nolock); five-level page tables only cost time.
-    ...['-cpu', 'max,-la57'],
+    // Where instructions count, each byte that `rep movsb` copies would count as one.
+    ...['-cpu', counting ? 'max,-la57,-erms,-fsrm' : 'max,-la57'],
     ...[
       '-nodefaults',
       '-no-user-config',

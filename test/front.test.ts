@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import {
   chmodSync,
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -36,6 +37,7 @@ before(() => {
   launcher = compile('launcher', directory);
   front = join(directory, 'jailrun');
   buildFront(front, launcher);
+  writeFileSync(join(directory, 'launcher.cjs'), '');
   for (const name of ['maps', 'state']) mkdirSync(join(directory, name));
   execFileSync('mount', ['-t', 'bpf', 'none', join(directory, 'maps')]);
   cgroup = join(cgroupMount(), `jailrun-front-${process.pid}`);
@@ -224,6 +226,26 @@ function makeFile(name: string, content: string | Buffer, mode: number): string 
   chmodSync(path, mode);
   return path;
 }
+
+describe('an installation that lacks', () => {
+  for (const file of ['launcher.cjs', 'launcher-main.js', 'launcher-main.cache', 'jailrun.node']) {
+    test(`${file} runs no command and says so`, (t) => {
+      const copy = join(directory, 'copy');
+      t.after(() => rmSync(copy, { recursive: true }));
+      cpSync(join(root, 'dist'), copy, { recursive: true });
+      rmSync(join(copy, file));
+      const { status, stdout, stderr } = spawnSync(
+        join(copy, 'jailrun'),
+        ['--role', 'permissive', '--', 'echo'],
+        {
+          encoding: 'utf8',
+        },
+      );
+      assert.deepEqual({ status, stdout }, { status: 125, stdout: '' });
+      assert.match(stderr, /Install jailrun anew/);
+    });
+  }
+});
 
 describe('the launcher', () => {
   afterEach(removePods);

@@ -2,7 +2,7 @@
 //
 // Descriptors are plain numbers, close-on-exec, and closed with fs.closeSync(). A call that fails throws
 // an AddonError, a wrong argument a TypeError.
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 
 /** What a failed call throws. */
 export interface AddonError extends Error {
@@ -122,9 +122,12 @@ export interface Addon {
   exitNow(status: number): never;
 }
 
+/** Only the bundler gives it a value, see scripts/build.mjs. */
+declare const JAILRUN_VERSION: string | undefined;
+
 /** What the build makes: the bundle lies beside the addon; what tsc makes of this file lies in build/src/launcher. */
 export const distDirectory =
-  basename(import.meta.dirname) === 'dist' ? import.meta.dirname : join(import.meta.dirname, '../../../dist');
+  typeof JAILRUN_VERSION === 'undefined' ? join(import.meta.dirname, '../../../dist') : import.meta.dirname;
 
 /** The object with the BPF programs. */
 export const bpfObjectPath = join(distDirectory, 'jailrun.bpf.o');

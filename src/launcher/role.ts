@@ -16,9 +16,7 @@ import { JailrunError } from './error.js';
 /** Compiles the role for the mount table of this process. Throws a JailrunError UNKNOWN_ROLE or POLICY. */
 export async function compileRole(name: string, policyFile: string | undefined): Promise<CompiledRole> {
   try {
-    const roles = await loadRoles(policyFile);
-    const role = roles.get(name);
-    if (!role) throw unknownRole(name, roles);
+    const role = await findRole(name, policyFile);
     const mounts = role.paths.length > 0 ? parseMountinfo(readFileSync('/proc/self/mountinfo')) : [];
     return compile(locate(role, linkReader()), mounts);
   } catch (error) {
@@ -27,24 +25,24 @@ export async function compileRole(name: string, policyFile: string | undefined):
   }
 }
 
-async function loadRoles(policyFile: string | undefined): Promise<Map<string, ResolvedRole>> {
+async function findRole(name: string, policyFile: string | undefined): Promise<ResolvedRole> {
   const files = readPolicies({
     ...(policyFile !== undefined && { policy: policyFile }),
     env: process.env,
     cwd: process.cwd(),
     uid: process.geteuid?.() ?? 0,
   });
-  const builtIn = decodeBuiltIn(readFileSync(join(distDirectory, 'roles.json'), 'utf8'));
-  if (files.length === 0) return new Map(builtIn.roles.map((role) => [role.name, role]));
+  const builtIn = decodeBuiltIn(readFileSync(join(distDirectory, 'roles.jsonl'), 'utf8'));
+  if (files.length === 0) return builtIn.role(name) ?? unknownRole(name, builtIn.names);
   const { parse } = await import('../profiles/parse.js');
-  return resolve([...builtIn.policies, ...files.map(({ source, file }) => parse(source, file))]);
+  const roles = resolve([...builtIn.policies(), ...files.map(({ source, file }) => parse(source, file))]);
+  return roles.get(name) ?? unknownRole(name, [...roles.keys()]);
 }
 
-function unknownRole(name: string, roles: Map<string, ResolvedRole>): JailrunError {
-  const near = nearest(name, roles.keys());
-  const known = [...roles.keys()].sort().join(', ');
-  return new JailrunError(
+function unknownRole(name: string, known: string[]): never {
+  const near = nearest(name, known);
+  throw new JailrunError(
     'UNKNOWN_ROLE',
-    `No policy defines a role ${name}${near ? `; did you mean ${near}?` : '.'} The roles are: ${known}`,
+    `No policy defines a role ${name}${near ? `; did you mean ${near}?` : '.'} The roles are: ${known.sort().join(', ')}`,
   );
 }
