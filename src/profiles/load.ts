@@ -147,12 +147,11 @@ function trust(path: string, place: string, { uid, mode }: nodeFs.Stats): void {
       `${subject}belongs to user ${uid}, not to root; chown root ${place}${mend}`,
     );
   // The mode bits of a link mean nothing. Those of the group also hold the mask of an access list.
-  if ((mode & constants.S_IFMT) !== constants.S_IFLNK && (mode & 0o022) !== 0)
-    throw problem(
-      'UNTRUSTED',
-      path,
-      `${subject}can be written by others than root; chmod go-w ${place}${mend}`,
-    );
+  if ((mode & constants.S_IFMT) === constants.S_IFLNK || (mode & 0o022) === 0) return;
+  // A directory such as /tmp is meant to be everybody's.
+  const shared = (mode & 0o1000) !== 0;
+  const fix = shared ? 'move the policy to /etc/jailrun' : `chmod go-w ${place}${mend}`;
+  throw problem('UNTRUSTED', path, `${subject}can be written by others than root; ${fix}`);
 }
 
 /**
