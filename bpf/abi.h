@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: (LGPL-2.1 OR BSD-2-Clause) */
+/* SPDX-License-Identifier: GPL-2.0-only OR LGPL-2.1-or-later */
 /*
  * The kernel border: every number and struct that BPF programs, the addon, jail-enter and
  * TypeScript share. src/abi.ts is generated from this file's BTF (npm run generate).

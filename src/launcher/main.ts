@@ -10,7 +10,7 @@ const FAILED = 125;
 declare const JAILRUN_VERSION: string;
 
 interface RunOptions {
-  role: string[];
+  role?: string[];
   policy?: string;
   audit?: true;
   name?: string;
@@ -35,12 +35,10 @@ function buildProgram(args: string[]): Command {
     .helpOption('-h, --help', 'show this help')
     .version(JAILRUN_VERSION, '--version', 'show the version')
     .argument('[command...]')
-    .option(
-      '--role <name>',
-      'the role that the command runs in',
-      (name, earlier: string[]) => [...earlier, name],
-      [],
-    )
+    .option('--role <name>', 'what the command may do (needed)', (name, earlier: string[] = []) => [
+      ...earlier,
+      name,
+    ])
     .option('--policy <file>', 'read this policy file (YAML) before the system’s and the built-in ones')
     .option('--audit', 'deny nothing; report what would have been denied')
     .option('--name <name>', 'the pod’s name in reports and in its cgroup')

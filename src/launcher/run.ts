@@ -9,7 +9,7 @@ import { compileRole } from './role.js';
 
 export interface RunRequest {
   /** The roles named. One is needed; a stack of several is not enforced by this version. */
-  role: string[];
+  role?: string[];
   policy?: string;
   audit?: true;
   name?: string;
@@ -47,7 +47,7 @@ export async function run(request: RunRequest): Promise<never> {
   return addon.exitNow(0);
 }
 
-function requireOneRole([role, ...more]: string[]): string {
+function requireOneRole([role, ...more]: string[] = []): string {
   if (role === undefined) {
     throw new JailrunError(
       'USAGE',

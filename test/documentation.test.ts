@@ -1,0 +1,52 @@
+// What users read agrees with what the command line accepts.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { distDirectory } from '../src/launcher/addon.js';
+import { parse } from '../src/profiles/parse.js';
+import { resolve } from '../src/profiles/resolve.js';
+
+const root = join(distDirectory, '..');
+const readme = readFileSync(join(root, 'README.md'), 'utf8');
+const help = (...command: string[]): string =>
+  execFileSync(join(distDirectory, 'jailrun'), [...command, '--help'], { encoding: 'utf8' });
+/** In the manual's source an option is `Fl -name`, and its dashes are escaped elsewhere. */
+const manual = readFileSync(join(root, 'man/jailrun.1'), 'utf8').replaceAll('Fl -', '--');
+
+const subcommands = [...help().matchAll(/^ {2}([a-z]+)(?: \[options\])? {2,}\S/gm)].map(
+  (match) => match[1] ?? '',
+);
+const optionsOf = (text: string): string[] =>
+  [...text.matchAll(/^ {2}(?:-\w, )?(--[a-z]+)/gm)].map((match) => match[1] ?? '');
+
+describe('the README and the manual page name', () => {
+  test('every subcommand', () => {
+    assert.deepEqual(subcommands, ['attach', 'detach', 'status', 'doctor']);
+    for (const name of subcommands) {
+      assert.match(readme, new RegExp(`^\\| \`${name}\\b`, 'm'));
+      assert.match(manual, new RegExp(`^\\.It Cm ${name}\\b`, 'm'));
+    }
+  });
+  test('every option', () => {
+    const options = [help(), ...subcommands.map((name) => help(name))].flatMap(optionsOf);
+    assert.ok(options.length >= 8, `${options}`);
+    for (const option of options)
+      for (const text of [readme, manual]) assert.match(text, new RegExp(`${option}\\b`), option);
+  });
+  test('every exit status', () => {
+    for (const status of [125, 126, 127]) {
+      assert.match(help(), new RegExp(`\\b${status}\\b`));
+      assert.match(readme, new RegExp(`\\b${status} when`));
+      assert.match(manual, new RegExp(`^\\.It ${status}$`, 'm'));
+    }
+  });
+});
+
+test('the README’s policy is one that loads', () => {
+  const files = readdirSync(join(root, 'profiles')).filter((name) => name.endsWith('.yaml'));
+  const builtIn = files.map((name) => parse(readFileSync(join(root, 'profiles', name)), name));
+  const example = /```yaml\n(.*?)```/s.exec(readme)?.[1] ?? '';
+  assert.ok(resolve([...builtIn, parse(Buffer.from(example), 'README.md')]).has('shop'));
+});
