@@ -5,7 +5,7 @@ import { addon, distDirectory } from './addon.js';
 import { attach } from './attach.js';
 import { ownCgroup } from './cgroup.js';
 import { JailrunError } from './error.js';
-import { checkHost, type HostCheck } from './host.js';
+import { check, checkHost } from './host.js';
 
 /** Prints the checks; the exit status is 0 when all hold and 1 otherwise. */
 export function doctor(json: boolean): never {
@@ -15,15 +15,6 @@ export function doctor(json: boolean): never {
   if (checks.every(({ error }) => !error)) checks.push(check('self-test', testJail));
   for (const { name, found, error } of checks) print(json, name, found, error);
   return addon.exitNow(checks.some(({ error }) => error) ? 1 : 0);
-}
-
-function check(name: string, action: () => string): HostCheck {
-  try {
-    return { name, found: action() };
-  } catch (error) {
-    if (error instanceof JailrunError) return { name, error };
-    throw error;
-  }
 }
 
 function attachAll(): string {

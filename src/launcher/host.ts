@@ -42,7 +42,8 @@ export function checkHost(places = hostPlaces, facts = readFacts()): HostCheck[]
   ];
 }
 
-function check(name: string, action: () => string): HostCheck {
+/** Runs one check; `action` answers what it found, or throws the JailrunError that says what is missing. */
+export function check(name: string, action: () => string): HostCheck {
   try {
     return { name, found: action() };
   } catch (error) {

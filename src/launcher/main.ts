@@ -3,20 +3,14 @@
 import { Command, CommanderError } from 'commander';
 import { addon } from './addon.js';
 import { JailrunError } from './error.js';
+import type { RunRequest } from './run.js';
 
 /** Status when jailrun itself failed, so that the command never started. */
 const FAILED = 125;
 
 declare const JAILRUN_VERSION: string;
 
-interface RunOptions {
-  role?: string[];
-  policy?: string;
-  audit?: true;
-  name?: string;
-  exec?: true;
-  json?: true;
-}
+type RunOptions = Omit<RunRequest, 'command' | 'position'>;
 
 /**
  * The options end at the first `--`: no parser sees what follows, so no word of the command can be
