@@ -20,13 +20,15 @@ typedef unsigned long long __u64;
 #endif
 
 enum jr_limit {
-	JR_LAYOUT = 1,
+	JR_LAYOUT = 2,
 	JR_MAX_PODS = 32768,
 	JR_MAX_ROLES = 32768,
-	JR_MAX_DEPTH = 128,  /* components between a file and its super block's root */
-	JR_MAX_NAME = 120,   /* bytes of one component in a rule; longer names in the tree match no literal */
-	JR_MAX_TARGET = 512, /* bytes of a path in a denial; longer ones lose their head */
-	JR_COMM = 16,        /* TASK_COMM_LEN */
+	JR_MAX_DEPTH = 128, /* components between a file and its super block's root */
+	JR_MAX_NAME = 120,  /* bytes of one component in a rule; longer names in the tree match no literal */
+	JR_MAX_STATES = 65536,   /* a role's automaton */
+	JR_MAX_GLOB_ROWS = 8192, /* a role's table of wildcards */
+	JR_MAX_TARGET = 512,     /* bytes of a path in a denial; longer ones lose their head */
+	JR_COMM = 16,            /* TASK_COMM_LEN */
 	JR_RING_BYTES = 1 << 18, /* the host's ring of denials */
 	JR_KEPT_DENIALS = 256,   /* a supervised pod's own record of its first denials */
 	JR_MAX_KEPT = 1 << 16,   /* the same, of all pods together */
@@ -58,13 +60,15 @@ enum jr_key_kind {
 	JR_KEY_DEVICE = 1,   /* state = the file system's s_dev: where a walk from its root starts */
 	JR_KEY_NAME = 2,     /* the component `name` follows `state` */
 	JR_KEY_ANY_NAME = 3, /* any other component follows `state` */
+	JR_KEY_GLOB = 6,     /* a component follows `state` whose glob match is `length` */
 	JR_KEY_BIND = 4,     /* state = protocol << 16 | port */
 	JR_KEY_CONNECT = 5,  /* state = protocol << 16 | port */
 };
 
 enum jr_rule_flag {
-	JR_RULE_LEAF = 1,    /* nothing below changes the answer: the walk ends here */
-	JR_RULE_HAS_ANY = 2, /* a JR_KEY_ANY_NAME edge leaves this state */
+	JR_RULE_LEAF = 1,      /* nothing below changes the answer: the walk ends here */
+	JR_RULE_HAS_ANY = 2,   /* a JR_KEY_ANY_NAME edge leaves this state */
+	JR_RULE_HAS_NAMES = 4, /* and JR_KEY_NAME edges */
 };
 
 /*
@@ -173,6 +177,17 @@ struct jr_rule {
 	__u32 rule;      /* number of that rule in the role's list, from 1; 0: none */
 	__u32 exec_rule; /* the same for exec, which has its own list */
 	__u32 flags;     /* enum jr_rule_flag */
+	__u32 glob;      /* the row from which the next component's bytes lead to its match; 0: none */
+};
+
+/*
+ * A role's wildcards: from its first byte to its last a component leads from row to row. Row 0 leads
+ * nowhere and matches nothing.
+ */
+struct jr_glob_row {
+	__u16 next[256];
+	__u32 match; /* of a component that ends here: which JR_KEY_GLOB edge it takes; 0: none */
+	__u32 pad;
 };
 
 /* pods: counters that outlive the tasks of a pod until the pod is removed. */

@@ -64,6 +64,8 @@ enum {
 #define O_ACCMODE 3
 #define O_TRUNC 01000
 
+#define NAME_MAX 255 /* include/uapi/linux/limits.h */
+#define BPF_F_INNER_MAP (1u << 12)
 #define NSFS_MAGIC 0x6e736673
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)

@@ -34,6 +34,64 @@ static long climb(__u32 i, void *context)
 	return 0;
 }
 
+struct match {
+	struct jail *jail;
+	void *globs;
+};
+
+/* bpf_loop callback: follows one byte of the name in jail->denial.path. */
+static long match_byte(__u32 i, void *context)
+{
+	struct match *match = context;
+	struct jail *jail = match->jail;
+	struct jr_glob_row *row;
+
+	if (i >= jail->name_length)
+		return 1;
+	row = bpf_map_lookup_elem(match->globs, &jail->glob_row);
+	if (!row) {
+		jail->reason = JR_REASON_BROKEN;
+		return 1;
+	}
+	jail->glob_row = row->next[(__u8)jail->denial.path[i & (JR_MAX_TARGET - 1)]];
+	return !jail->glob_row;
+}
+
+/*
+ * Which of the globs behind jail->now the name matches; 0 for none. A name may have 255 bytes, and the
+ * only scratch that is as large is the denial's path, which nothing has begun yet.
+ */
+static __noinline __u32 match_name(struct jail *jail, __u64 dentry_address)
+{
+	struct dentry *dentry = (struct dentry *)dentry_address;
+	struct match match = {.jail = jail};
+	__u32 length = BPF_CORE_READ(dentry, d_name.len);
+	struct jr_glob_row *row;
+
+	match.globs = bpf_map_lookup_elem(&role_globs, &jail->role);
+	if (!match.globs || length > NAME_MAX) {
+		jail->reason = JR_REASON_BROKEN;
+		return 0;
+	}
+	bpf_probe_read_kernel(jail->denial.path, length, BPF_CORE_READ(dentry, d_name.name));
+	jail->name_length = length;
+	jail->glob_row = jail->now.glob;
+	bpf_loop(NAME_MAX, match_byte, &match, 0);
+	row = bpf_map_lookup_elem(match.globs, &jail->glob_row);
+	return row ? row->match : 0;
+}
+
+static __always_inline struct jr_rule *edge(struct descent *descent, __u32 kind, __u32 length)
+{
+	struct jr_rule_key *key = &descent->jail->key;
+
+	__builtin_memset(key, 0, sizeof(*key));
+	key->state = descent->jail->now.state;
+	key->kind = kind;
+	key->length = length;
+	return bpf_map_lookup_elem(descent->rules, key);
+}
+
 /* bpf_loop callback: follows one component from the root down; ends where nothing below matters. */
 static long descend(__u32 i, void *context)
 {
@@ -49,21 +107,23 @@ static long descend(__u32 i, void *context)
 		return 1;
 	dentry = (struct dentry *)jail->chain[at];
 	length = BPF_CORE_READ(dentry, d_name.len);
-	__builtin_memset(key, 0, sizeof(*key));
-	key->state = jail->now.state;
-	if (length <= JR_MAX_NAME) {
+	if (jail->now.flags & JR_RULE_HAS_NAMES && length <= JR_MAX_NAME) {
+		__builtin_memset(key, 0, sizeof(*key));
+		key->state = jail->now.state;
 		key->kind = JR_KEY_NAME;
 		key->length = length;
 		bpf_probe_read_kernel(key->name, length, BPF_CORE_READ(dentry, d_name.name));
 		next = bpf_map_lookup_elem(descent->rules, key);
 	}
-	if (!next && jail->now.flags & JR_RULE_HAS_ANY) {
-		__builtin_memset(key, 0, sizeof(*key));
-		key->state = jail->now.state;
-		key->kind = JR_KEY_ANY_NAME;
-		next = bpf_map_lookup_elem(descent->rules, key);
+	if (!next && jail->now.glob) {
+		__u32 match = match_name(jail, (__u64)dentry);
+
+		if (match)
+			next = edge(descent, JR_KEY_GLOB, match);
 	}
-	if (!next)
+	if (!next && jail->now.flags & JR_RULE_HAS_ANY)
+		next = edge(descent, JR_KEY_ANY_NAME, 0);
+	if (!next || jail->reason)
 		return 1;
 	jail->now = *next;
 	return !!(next->flags & JR_RULE_LEAF);
@@ -108,7 +168,7 @@ static __noinline __u32 access_of(struct jail *jail, __u64 dentry_address)
 	jail->now = *start;
 	if (!(start->flags & JR_RULE_LEAF))
 		bpf_loop(jail->depth, descend, &descent, 0);
-	return jail->now.access;
+	return jail->reason ? 0 : jail->now.access;
 }
 
 /* bpf_loop callback: puts one component in front of the denial's path, from the leaf up. */

@@ -36,6 +36,8 @@ struct jail {
 	__u32 depth;
 	__u32 reason;
 	__u64 cursor;
+	__u32 glob_row;
+	__u32 name_length;
 };
 
 struct {
@@ -86,6 +88,24 @@ struct {
 	__type(key, __u64);
 	__array(values, struct role_rules_inner);
 } role_rules SEC(".maps");
+
+/* Row number -> struct jr_glob_row. The flag lets every role have as many rows as it needs. */
+struct role_globs_inner {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_INNER_MAP);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct jr_glob_row));
+};
+
+/* Only of roles that have wildcards. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH_OF_MAPS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, JR_MAX_ROLES);
+	__type(key, __u64);
+	__array(values, struct role_globs_inner);
+} role_globs SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -224,7 +224,10 @@ Napi::Value MapCreate(const Napi::CallbackInfo &info)
 	int key_size = ToNumber(map["keySize"], "keySize");
 	int value_size = ToNumber(map["valueSize"], "valueSize");
 	int max_entries = ToNumber(map["maxEntries"], "maxEntries");
-	int fd = bpf_map_create(type, name.c_str(), key_size, value_size, max_entries, nullptr);
+	LIBBPF_OPTS(bpf_map_create_opts, options);
+
+	options.map_flags = map.Has("flags") ? ToNumber(map["flags"], "flags") : 0;
+	int fd = bpf_map_create(type, name.c_str(), key_size, value_size, max_entries, &options);
 
 	return Napi::Number::New(info.Env(), Check(info.Env(), fd, "bpf(MAP_CREATE)"));
 }

@@ -66,14 +66,16 @@ function enumSource(type) {
   return `export const ${name} = {\n${rows.join('\n')}\n} as const;\nexport type ${name} = (typeof ${name})[keyof typeof ${name}];\n`;
 }
 
-/** How a member is typed, read and written. */
+/** How a member is typed, read and written. An array is its bytes. */
 function member(types, { name, type_id, bits_offset }) {
   let type = types.get(type_id);
   while (type.kind === 'TYPEDEF') type = types.get(type.type_id);
   const at = bits_offset / 8;
   const key = camel(name);
   if (type.kind === 'ARRAY') {
-    const length = type.nr_elems;
+    let element = types.get(type.type_id);
+    while (element.kind === 'TYPEDEF') element = types.get(element.type_id);
+    const length = type.nr_elems * element.size;
     return {
       key,
       type: 'Uint8Array',

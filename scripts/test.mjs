@@ -1,6 +1,8 @@
 // npm test                                everything: checks of form and types, unit tests, VM tests
 // npm test -- test/vm/file.test.ts …      only these files, wherever they belong
 // npm test -- --kernel 6.12 --lsm bpf     only this guest (both also with files)
+// npm test -- test/vm/differential.test.ts --operations 100000 --seed 1
+//                                         the random tests with more operations than 3000, from another seed
 //
 // Tests under test/vm/ run in a VM, once for each kernel and way to attach, in a fresh guest each; all others
 // run here. A skipped test, a todo and a guest without a result are failures.
@@ -47,12 +49,12 @@ function selectFiles(names) {
 }
 
 /** Tests run one after another: kernel state is shared, and detaching side by side has crashed kernels. */
-const testCommand = (files) => [
+const testCommand = (files, seconds = fileSeconds) => [
   process.execPath,
   '--test',
   '--test-concurrency=1',
   '--test-reporter=spec',
-  `--test-timeout=${fileSeconds * 1000}`,
+  `--test-timeout=${seconds * 1000}`,
   ...files.map((file) => join('build', file.replace(/ts$/, 'js'))),
 ];
 
@@ -95,14 +97,15 @@ async function runHere(files) {
   return judge('this machine', { output, status, seconds: (Date.now() - begin) / 1000 });
 }
 
-async function runInGuest(kernel, lsm, files) {
+async function runInGuest(kernel, lsm, files, { seconds, env }) {
   console.log(`\n── Linux ${kernel}, programs attached by ${lsm} ──`);
   const begin = Date.now();
   const { output, status, reported, reason, bootSeconds } = await boot({
     kernel,
     lsm,
-    command: testCommand(files),
-    timeoutSeconds: guestSeconds,
+    command: testCommand(files, seconds),
+    env,
+    timeoutSeconds: Math.max(guestSeconds, seconds),
     onOutput: (bytes) => process.stdout.write(bytes),
   });
   if (!reported) console.log(`\n${reason}`);
@@ -122,8 +125,21 @@ function printTable(rows) {
 await main(async () => {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { kernel: { type: 'string' }, lsm: { type: 'string' } },
+    options: {
+      kernel: { type: 'string' },
+      lsm: { type: 'string' },
+      operations: { type: 'string' },
+      seed: { type: 'string' },
+    },
   });
+  // An emulated kernel does ten random operations a second and more.
+  const random = {
+    seconds: Math.max(fileSeconds, Number(values.operations ?? 0) / 10),
+    env: {
+      ...(values.operations && { JAILRUN_OPERATIONS: values.operations }),
+      ...(values.seed && { JAILRUN_SEED: values.seed }),
+    },
+  };
   const kernels = values.kernel ? [values.kernel] : series;
   const modes = values.lsm ? [values.lsm] : Object.keys(lsmModes);
   for (const name of kernels)
@@ -159,7 +175,7 @@ await main(async () => {
     for (const kernel of kernels)
       for (const lsm of modes) {
         const files = filesFor(kernel, lsm, inGuests);
-        if (files.length > 0) rows.push(await runInGuest(kernel, lsm, files));
+        if (files.length > 0) rows.push(await runInGuest(kernel, lsm, files, random));
       }
 
   const sum = (name) => rows.reduce((total, row) => total + row[name], 0);

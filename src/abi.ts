@@ -6,11 +6,13 @@ function put(bytes: Uint8Array, at: number, length: number, value: Uint8Array): 
 }
 
 export const Limit = {
-  LAYOUT: 1,
+  LAYOUT: 2,
   MAX_PODS: 32768,
   MAX_ROLES: 32768,
   MAX_DEPTH: 128,
   MAX_NAME: 120,
+  MAX_STATES: 65536,
+  MAX_GLOB_ROWS: 8192,
   MAX_TARGET: 512,
   COMM: 16,
   RING_BYTES: 262144,
@@ -43,6 +45,7 @@ export const KeyKind = {
   DEVICE: 1,
   NAME: 2,
   ANY_NAME: 3,
+  GLOB: 6,
   BIND: 4,
   CONNECT: 5,
 } as const;
@@ -51,6 +54,7 @@ export type KeyKind = (typeof KeyKind)[keyof typeof KeyKind];
 export const RuleFlag = {
   LEAF: 1,
   HAS_ANY: 2,
+  HAS_NAMES: 4,
 } as const;
 export type RuleFlag = (typeof RuleFlag)[keyof typeof RuleFlag];
 
@@ -245,27 +249,52 @@ export interface Rule {
   rule: number;
   execRule: number;
   flags: number;
+  glob: number;
 }
 export const Rule = {
-  size: 20,
+  size: 24,
   encode(value: Rule): Uint8Array {
-    const bytes = new Uint8Array(20);
+    const bytes = new Uint8Array(24);
     const view = new DataView(bytes.buffer);
     view.setUint32(0, value.state, true);
     view.setUint32(4, value.access, true);
     view.setUint32(8, value.rule, true);
     view.setUint32(12, value.execRule, true);
     view.setUint32(16, value.flags, true);
+    view.setUint32(20, value.glob, true);
     return bytes;
   },
   decode(bytes: Uint8Array): Rule {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, 20);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 24);
     return {
       state: view.getUint32(0, true),
       access: view.getUint32(4, true),
       rule: view.getUint32(8, true),
       execRule: view.getUint32(12, true),
       flags: view.getUint32(16, true),
+      glob: view.getUint32(20, true),
+    };
+  },
+} as const;
+
+export interface GlobRow {
+  next: Uint8Array;
+  match: number;
+}
+export const GlobRow = {
+  size: 520,
+  encode(value: GlobRow): Uint8Array {
+    const bytes = new Uint8Array(520);
+    const view = new DataView(bytes.buffer);
+    put(bytes, 0, 512, value.next);
+    view.setUint32(512, value.match, true);
+    return bytes;
+  },
+  decode(bytes: Uint8Array): GlobRow {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 520);
+    return {
+      next: new Uint8Array(bytes.subarray(0, 512)),
+      match: view.getUint32(512, true),
     };
   },
 } as const;

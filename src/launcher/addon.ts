@@ -19,6 +19,9 @@ export interface AddonError extends Error {
 /** The types that user space makes, of enum bpf_map_type, include/uapi/linux/bpf.h. */
 export const MapType = { HASH: 1, ARRAY: 2, RINGBUF: 27 } as const;
 
+/** Flags of a new map, include/uapi/linux/bpf.h. */
+export const MapFlag = { INNER_MAP: 1 << 12 } as const;
+
 /** Flags of a map update, include/uapi/linux/bpf.h. */
 export const UpdateFlag = { ANY: 0, NOEXIST: 1, EXIST: 2 } as const;
 
@@ -87,6 +90,7 @@ export interface Addon {
     keySize: number;
     valueSize: number;
     maxEntries: number;
+    flags?: number;
   }): number;
   mapInfo(fd: number): MapInfo;
   /** Undefined where the map has no such key. A map of maps answers with the inner map's id. */

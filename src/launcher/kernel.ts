@@ -2,9 +2,20 @@
 // written there. Attaching and detaching is in attach.ts, which a plain run does not need.
 import { closeSync, existsSync, mkdirSync, openSync, readdirSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
-import { Denial, DenialKey, Enrollment, Limit, Meta, Pod, ProbeAnswer, Rule, RuleKey } from '../abi.js';
+import {
+  Denial,
+  DenialKey,
+  Enrollment,
+  GlobRow,
+  Limit,
+  Meta,
+  Pod,
+  ProbeAnswer,
+  Rule,
+  RuleKey,
+} from '../abi.js';
 import type { CompiledRole } from '../profiles/compile.js';
-import { type AddonError, addon, MapType, UpdateFlag } from './addon.js';
+import { type AddonError, addon, MapFlag, MapType, UpdateFlag } from './addon.js';
 import { JailrunError } from './error.js';
 
 /** Where things lie on a host; tests have places of their own. */
@@ -19,7 +30,7 @@ export const hostPlaces: Places = { bpffs: '/sys/fs/bpf', run: '/run/jailrun' };
 export const pinsOf = (places: Places): string => join(places.bpffs, 'jailrun');
 
 /** What the kernel gets of a role. The digest is the key: equal roles share an entry, whatever they are called. */
-export type KernelRole = Pick<CompiledRole, 'digest' | 'role' | 'entries'>;
+export type KernelRole = Pick<CompiledRole, 'digest' | 'role' | 'entries' | 'globs'>;
 
 /** A pod's entry in the map `pods`. */
 export interface PodEntry extends Pod {
@@ -32,7 +43,15 @@ export interface PodEntry extends Pod {
  */
 const idleRoles = 64;
 
-const mapNames = ['cgroup_enrollment', 'roles', 'role_rules', 'pods', 'pod_denials', 'denials'] as const;
+const mapNames = [
+  'cgroup_enrollment',
+  'roles',
+  'role_rules',
+  'role_globs',
+  'pods',
+  'pod_denials',
+  'denials',
+] as const;
 type MapName = (typeof mapNames)[number];
 
 /**
@@ -209,27 +228,39 @@ export class Kernel {
   }
 
   /** The entry in `roles` comes last: a role that is found there is whole. */
-  #installRole({ digest, role, entries }: KernelRole): void {
+  #installRole({ digest, role, entries, globs }: KernelRole): void {
     const key = keyOf(digest);
     if (addon.mapLookup(this.mapFd('roles'), key)) return;
     // One comes and two go, until few are idle: each that goes waits for an RCU grace period.
     if (this.#keys('roles').length >= idleRoles) this.#dropUnusedRoles(2);
-    const rules = addon.mapCreate({
-      type: MapType.HASH,
-      name: 'rules',
-      keySize: RuleKey.size,
-      valueSize: Rule.size,
-      maxEntries: Math.max(1, entries.length),
-    });
+    const keys = Buffer.concat(entries.map(([key]) => key));
+    const values = Buffer.concat(entries.map(([, value]) => value));
+    const sizes = { keySize: RuleKey.size, valueSize: Rule.size, maxEntries: Math.max(1, entries.length) };
+    this.#addInner('role_rules', key, { type: MapType.HASH, name: 'rules', ...sizes }, keys, values);
+    if (globs.length > 0) {
+      const rows = globs.length / GlobRow.size;
+      const numbers = new Uint8Array(Uint32Array.from({ length: rows }, (_, row) => row).buffer);
+      const sizes = { keySize: 4, valueSize: GlobRow.size, maxEntries: rows, flags: MapFlag.INNER_MAP };
+      this.#addInner('role_globs', key, { type: MapType.ARRAY, name: 'globs', ...sizes }, numbers, globs);
+    }
+    this.#update('roles', key, role);
+  }
+
+  /** Makes a map that nobody can change any more, and an entry for it in a map of maps. */
+  #addInner(
+    outer: MapName,
+    key: Uint8Array,
+    map: Parameters<typeof addon.mapCreate>[0],
+    keys: Uint8Array,
+    values: Uint8Array,
+  ): void {
+    const fd = addon.mapCreate(map);
     try {
-      const keys = Buffer.concat(entries.map(([key]) => key));
-      const values = Buffer.concat(entries.map(([, value]) => value));
-      addon.mapUpdateBatch(rules, keys, values, entries.length);
-      addon.mapFreeze(rules);
-      this.#update('role_rules', key, fdValue(rules));
-      this.#update('roles', key, role);
+      addon.mapUpdateBatch(fd, keys, values, keys.length / map.keySize);
+      addon.mapFreeze(fd);
+      this.#update(outer, key, fdValue(fd));
     } finally {
-      closeSync(rules);
+      closeSync(fd);
     }
   }
 
@@ -239,6 +270,7 @@ export class Kernel {
     for (const key of unused.slice(0, count)) {
       addon.mapDelete(this.mapFd('roles'), key);
       addon.mapDelete(this.mapFd('role_rules'), key);
+      addon.mapDelete(this.mapFd('role_globs'), key);
     }
   }
 

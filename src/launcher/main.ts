@@ -21,6 +21,9 @@ function optionsOf(args: string[]): string[] {
   return end < 0 ? args : args.slice(0, end);
 }
 
+/** For an option that may be given several times. */
+const collect = (value: string, earlier: string[] = []): string[] => [...earlier, value];
+
 function buildProgram(args: string[]): Command {
   const options = optionsOf(args);
   const program = new Command('jailrun')
@@ -29,11 +32,9 @@ function buildProgram(args: string[]): Command {
     .helpOption('-h, --help', 'show this help')
     .version(JAILRUN_VERSION, '--version', 'show the version')
     .argument('[command...]')
-    .option('--role <name>', 'what the command may do (needed)', (name, earlier: string[] = []) => [
-      ...earlier,
-      name,
-    ])
+    .option('--role <name>', 'what the command may do (needed)', collect)
     .option('--policy <file>', 'read this policy file (YAML) before the system’s and the built-in ones')
+    .option('--var <name=value>', 'bind a variable that the role declares; repeatable', collect)
     .option('--audit', 'deny nothing; report what would have been denied')
     .option('--name <name>', 'the pod’s name in reports and in its cgroup')
     .option('--exec', 'become the command: no supervisor stays behind (for services)')

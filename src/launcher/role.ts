@@ -9,14 +9,21 @@ import { locate } from '../profiles/locate.js';
 import { parseMountinfo } from '../profiles/mounts.js';
 import { PolicyError, type ResolvedRole } from '../profiles/policy.js';
 import { resolve } from '../profiles/resolve.js';
+import { bindVariables } from '../profiles/rulepath.js';
 import { nearest } from '../profiles/spelling.js';
 import { distDirectory } from './addon.js';
 import { JailrunError } from './error.js';
 
-/** Compiles the role for the mount table of this process. Throws a JailrunError UNKNOWN_ROLE or POLICY. */
-export async function compileRole(name: string, policyFile: string | undefined): Promise<CompiledRole> {
+/**
+ * Compiles the role, with these values of its variables, for the mount table of this process. Throws a
+ * JailrunError UNKNOWN_ROLE or POLICY.
+ */
+export async function compileRole(
+  name: string,
+  { policyFile, vars }: { policyFile: string | undefined; vars: ReadonlyMap<string, string> },
+): Promise<CompiledRole> {
   try {
-    const role = await findRole(name, policyFile);
+    const role = bindVariables(await findRole(name, policyFile), vars);
     const mounts = role.paths.length > 0 ? parseMountinfo(readFileSync('/proc/self/mountinfo')) : [];
     return compile(locate(role, linkReader()), mounts);
   } catch (error) {

@@ -11,6 +11,8 @@ export interface RunRequest {
   /** The roles named. One is needed; a stack of several is not enforced by this version. */
   role?: string[];
   policy?: string;
+  /** NAME=VALUE, each name once. */
+  var?: string[];
   audit?: true;
   name?: string;
   exec?: true;
@@ -22,7 +24,10 @@ export interface RunRequest {
 
 /** Makes the pod, sends the plan to the front and ends this process. Throws a JailrunError when anything fails. */
 export async function run(request: RunRequest): Promise<never> {
-  const role = await compileRole(requireOneRole(request.role), request.policy);
+  const role = await compileRole(requireOneRole(request.role), {
+    policyFile: request.policy,
+    vars: readVariables(request.var),
+  });
   const kernel = openPins() ?? (await import('./attach.js')).attach();
   removeDeadPods(kernel);
   const pod = makePod({
@@ -61,6 +66,18 @@ function requireOneRole([role, ...more]: string[] = []): string {
     );
   }
   return role;
+}
+
+function readVariables(texts: string[] = []): Map<string, string> {
+  const values = new Map<string, string>();
+  for (const text of texts) {
+    const [, name, value] = /^([^=]+)=(.*)$/s.exec(text) ?? [];
+    if (name === undefined || value === undefined)
+      throw new JailrunError('USAGE', `--var ${text} is not NAME=VALUE. Say: --var site=/srv/www`);
+    if (values.has(name)) throw new JailrunError('USAGE', `--var gives ${name} two values. Give it one.`);
+    values.set(name, value);
+  }
+  return values;
 }
 
 function sendPlan(kernel: Kernel, pod: NewPod, request: RunRequest): void {

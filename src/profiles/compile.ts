@@ -1,22 +1,15 @@
 /**
- * From a role to the map entries that the kernel side walks.
+ * From a role to the map entries that the kernel side walks, and the same walk for who only asks.
  *
  * A rule names a visible path; the kernel walks an object's components from its file system's root.
- * What decides an object is defined by its names: every visible path that leads to it. A rule covers an
- * object when the rule's path is one of its names or above one. Of the rules that cover it the deepest
- * decides; on a tie `deny`, then `write`, then `read`. An object without a name is not granted anything.
- *
- * Compilation has three steps. The rules and mount points become one tree of visible paths, each node
- * with the verdict of the deepest rule at or above it. Then, for each file system, a subset
- * construction: a state is the set of tree nodes that the object may be, one for each mount that shows
- * it, and its verdict is the best of theirs. Last, states that answer alike are joined and edges that
- * change nothing are left out. Wildcards would turn the tree of the first step into an automaton; the
- * other steps would stay.
+ * automaton.ts makes the one into the other; here it becomes bytes.
  */
-import { Access, KeyKind, Limit, Reason, Role, Rule, RuleFlag, RuleKey, Scope } from '../abi.js';
+import { Access, GlobRow, KeyKind, Limit, Reason, Role, Rule, RuleFlag, RuleKey, Scope } from '../abi.js';
+import { type Automaton, buildAutomaton, type Target } from './automaton.js';
 import { splitPath, toByteString } from './locate.js';
-import { hasPaths, type Mount, visibleMounts } from './mounts.js';
-import { type LocatedRole, type PathRule, PolicyError, type RuleSource } from './policy.js';
+import { type Mount, visibleMounts } from './mounts.js';
+import type { Matcher } from './pattern.js';
+import type { LocatedRole, RuleSource } from './policy.js';
 
 export interface CompiledRole {
   /** The key of `roles` and `role_rules`: equal compiled roles have equal digests. Never 0. */
@@ -28,6 +21,8 @@ export interface CompiledRole {
   role: Uint8Array;
   /** struct jr_rule_key and struct jr_rule, sorted by key. Empty when the scopes alone decide. */
   entries: [key: Uint8Array, value: Uint8Array][];
+  /** struct jr_glob_row one behind the other, row 0 first; empty where no rule has wildcards. */
+  globs: Uint8Array;
   /** Rule number n, as in struct jr_rule and struct jr_denial, is rules[n - 1]. */
   rules: RuleSource[];
 }
@@ -44,7 +39,9 @@ export function compile(role: LocatedRole, mounts: readonly Mount[]): CompiledRo
   const exec = execRules ? Scope.RULES : role.exec;
   const encoded = Role.encode({ id: role.id, files: role.files, exec, network: role.network });
   const walked = role.files === Scope.RULES || execRules;
-  const entries = walked ? encodeStates(growTree(role, visibleMounts(mounts), execRules), role) : [];
+  const { entries, globs } = walked
+    ? encodeAutomaton(buildAutomaton(role, visibleMounts(mounts), execRules))
+    : { entries: [], globs: new Uint8Array() };
   for (const [index, rule] of role.ports.entries()) {
     const kind = rule.section === 'network.bind' ? KeyKind.BIND : KeyKind.CONNECT;
     const state = ((rule.protocol << 16) | rule.port) >>> 0;
@@ -53,12 +50,13 @@ export function compile(role: LocatedRole, mounts: readonly Mount[]): CompiledRo
   }
   entries.sort(([a], [b]) => Buffer.compare(a, b));
   return {
-    digest: digestOf(encoded, entries),
+    digest: digestOf(encoded, entries, globs),
     id: role.id,
     name: role.name,
     audit: role.audit,
     role: encoded,
     entries,
+    globs,
     rules: [...role.paths.map(sourceOf), ...role.ports.map(sourceOf)],
   };
 }
@@ -76,257 +74,64 @@ function sourceOf({ section, text, file, line, column, set }: RuleSource): RuleS
  * as long to load node:crypto as for everything else that the launcher does for such a role, so it is
  * loaded here and not with this module.
  */
-function digestOf(role: Uint8Array, entries: CompiledRole['entries']): bigint {
+function digestOf(role: Uint8Array, entries: CompiledRole['entries'], globs: Uint8Array): bigint {
   if (entries.length === 0) return Buffer.from(role).readBigUInt64LE();
   const { createHash } = process.getBuiltinModule('node:crypto');
   const hash = createHash('sha256')
     .update(new Uint32Array([Limit.LAYOUT]))
     .update(role);
   for (const [key, value] of entries) hash.update(key).update(value);
+  hash.update(globs);
   return hash.digest().readBigUInt64LE() | (1n << 56n);
 }
 
-const grants = { NOTHING: 0, READ: 1, WRITE: 2, EXEC: 3, DENY: 4 } as const;
-type Grant = (typeof grants)[keyof typeof grants];
-
-/** What a rule says, and how deep its path is; depth -1 and rule 0 stand for no rule. */
-interface Verdict {
-  depth: number;
-  grant: Grant;
-  rule: number;
-}
-
-const noRule: Verdict = { depth: -1, grant: grants.NOTHING, rule: 0 };
-
-/** The verdict that decides when both cover an object. Rule numbers only make the choice unique. */
-function better(a: Verdict, b: Verdict): Verdict {
-  const difference = a.depth - b.depth || a.grant - b.grant || b.rule - a.rule;
-  return difference >= 0 ? a : b;
-}
-
-const fileGrants: Record<PathRule['section'], Grant> = {
-  'files.read': grants.READ,
-  'files.write': grants.WRITE,
-  'files.deny': grants.DENY,
-  exec: grants.NOTHING,
-};
-const execGrants: Record<PathRule['section'], Grant> = {
-  'files.read': grants.NOTHING,
-  'files.write': grants.NOTHING,
-  'files.deny': grants.DENY,
-  exec: grants.EXEC,
-};
-
-/** A visible path that a rule or a mount speaks of. */
-interface Node {
-  children: Map<string, Node>;
-  files: Verdict;
-  exec: Verdict;
-  /** The visible mount whose root is seen here. */
-  mount?: Mount;
-}
-
-function growTree(role: LocatedRole, mounts: readonly Mount[], execRules: boolean): Node {
-  const execAny = role.exec === Scope.ANY ? { ...noRule, grant: grants.EXEC } : noRule;
-  const root: Node = { children: new Map(), files: noRule, exec: execAny };
-  for (const [index, rule] of role.paths.entries())
-    for (const place of rule.places) {
-      const names = splitPath(place);
-      const node = reach(root, names);
-      const verdict = (grant: Grant): Verdict => ({ depth: names.length, grant, rule: index + 1 });
-      const files = fileGrants[rule.section];
-      const exec = execGrants[rule.section];
-      if (files !== grants.NOTHING) node.files = better(node.files, verdict(files));
-      if (execRules && exec !== grants.NOTHING) node.exec = better(node.exec, verdict(exec));
-    }
-  for (const mount of mounts) reach(root, splitPath(mount.mountPoint)).mount = mount;
-  inherit(root);
-  return root;
-}
-
-function reach(root: Node, names: readonly string[]): Node {
-  let node = root;
-  for (const name of names) {
-    let child = node.children.get(name);
-    if (!child) {
-      child = { children: new Map(), files: noRule, exec: noRule };
-      node.children.set(name, child);
-    }
-    node = child;
-  }
-  return node;
-}
-
-function inherit(node: Node): void {
-  for (const child of node.children.values()) {
-    child.files = better(child.files, node.files);
-    child.exec = better(child.exec, node.exec);
-    inherit(child);
-  }
-}
-
-/** One name that the object at hand may go by: it is `node`, once the components `ahead` were passed. */
-interface Name {
-  node: Node;
-  ahead: readonly string[];
-}
-
-/** The verdicts of the names that have left the tree: nothing below can change them. */
-type Settled = Pick<Node, 'files' | 'exec'>;
-
-interface State {
-  number: number;
-  edges: [name: string, Target][];
-}
-
-/** Where an edge leads: what the state there answers, and the state unless nothing leaves it. */
-interface Target {
-  access: number;
-  rule: number;
-  execRule: number;
-  state: State | undefined;
-  /** No name leads here: another mount hides it. */
-  hidden: boolean;
-}
-
-function encodeStates(tree: Node, role: LocatedRole): CompiledRole['entries'] {
+function encodeAutomaton({ devices, states }: Automaton): Pick<CompiledRole, 'entries' | 'globs'> {
   const entries: CompiledRole['entries'] = [];
-  const automaton = new Automaton(role);
-  for (const [device, names] of [...namesByDevice(tree)].sort(([a], [b]) => a - b))
-    entries.push([
-      encodeKey(KeyKind.DEVICE, device),
-      encodeTarget(automaton.explore(names, { files: noRule, exec: noRule })),
-    ]);
-  for (const { number, edges } of automaton.states)
-    for (const [name, target] of edges)
-      entries.push([encodeKey(KeyKind.NAME, number, name), encodeTarget(target)]);
-  return entries;
-}
-
-/** For each file system the names that the object at its root may go by. */
-function namesByDevice(tree: Node): Map<number, Name[]> {
-  const devices = new Map<number, Name[]>();
-  const visit = (node: Node) => {
-    if (node.mount) {
-      const names = devices.get(node.mount.device) ?? [];
-      devices.set(node.mount.device, names);
-      if (hasPaths(node.mount)) names.push({ node, ahead: splitPath(node.mount.root) });
-    }
-    for (const child of node.children.values()) visit(child);
+  const { globs, starts } = encodeMatchers(states.flatMap(({ globs }) => globs?.matcher ?? []));
+  const encode = ({ access, rule, execRule, state }: Target): Uint8Array => {
+    if (!state) return encodeRule({ access, rule, execRule, flags: RuleFlag.LEAF });
+    const flags = (state.any ? RuleFlag.HAS_ANY : 0) | (state.names.length > 0 ? RuleFlag.HAS_NAMES : 0);
+    const glob = state.globs ? starts.get(state.globs.matcher) : 0;
+    return encodeRule({ access, rule, execRule, state: state.number, flags, glob: glob ?? 0 });
   };
-  visit(tree);
-  return devices;
-}
-
-class Automaton {
-  readonly states: State[] = [];
-  readonly #known = new Map<string, State>();
-
-  constructor(readonly role: LocatedRole) {}
-
-  /** Builds the state of an object that goes by `names`, and all that lie below it. */
-  explore(names: readonly Name[], settled: Settled): Target {
-    let { files, exec } = settled;
-    const components = new Set<string>();
-    for (const { node, ahead } of names) {
-      if (ahead[0] !== undefined) {
-        components.add(ahead[0]);
-        continue;
-      }
-      files = better(files, node.files);
-      exec = better(exec, node.exec);
-      for (const component of node.children.keys()) components.add(component);
-    }
-    const answer = {
-      access: accessOf(files) | accessOf(exec),
-      rule: files.rule,
-      execRule: exec.rule,
-      hidden: names.length === 0 && settled.files === noRule && settled.exec === noRule,
-    };
-    const edges: State['edges'] = [];
-    for (const component of [...components].sort()) {
-      const target = this.#follow(names, settled, component);
-      if (!target.state && sameAnswer(target, answer)) continue;
-      if (component.length <= Limit.MAX_NAME) edges.push([component, target]);
-      // Hidden objects keep the verdict of the directory around them; for others that could be too much.
-      else if (!target.hidden) throw unrecognizable(component, target, this.role);
-    }
-    return { ...answer, state: edges.length > 0 ? this.#stateWith(edges) : undefined };
+  for (const [device, target] of devices) entries.push([encodeKey(KeyKind.DEVICE, device), encode(target)]);
+  for (const { number, names, globs, any } of states) {
+    for (const [name, target] of names) entries.push([encodeKey(KeyKind.NAME, number, name), encode(target)]);
+    for (const [match, target] of globs?.targets.entries() ?? [])
+      if (target) entries.push([encodeGlobKey(number, match + 1), encode(target)]);
+    if (any) entries.push([encodeKey(KeyKind.ANY_NAME, number), encode(any)]);
   }
+  return { entries, globs };
+}
 
-  #follow(names: readonly Name[], settled: Settled, component: string): Target {
-    const next: Name[] = [];
-    let { files, exec } = settled;
-    for (const { node, ahead } of names) {
-      if (ahead.length > 0) {
-        if (ahead[0] === component) next.push({ node, ahead: ahead.slice(1) });
-        continue;
-      }
-      const child = node.children.get(component);
-      if (!child) {
-        files = better(files, node.files);
-        exec = better(exec, node.exec);
-      } else if (!child.mount) {
-        next.push({ node: child, ahead: [] });
-      }
-      // Otherwise something is mounted there, and what lies under it has lost this name.
+/** All matchers in one table. Row 0 leads nowhere. A row's `match` is the matcher's, counted from 1. */
+function encodeMatchers(matchers: readonly Matcher[]): { globs: Uint8Array; starts: Map<Matcher, number> } {
+  const starts = new Map<Matcher, number>();
+  const rows = [GlobRow.encode({ next: new Uint8Array(), match: 0 })];
+  for (const matcher of new Set(matchers)) {
+    const start = rows.length;
+    starts.set(matcher, start);
+    for (const { next, match } of matcher.rows) {
+      const numbers = Uint16Array.from(next, (row) => (row === undefined ? 0 : start + row));
+      rows.push(
+        GlobRow.encode({ next: new Uint8Array(numbers.buffer), match: match === undefined ? 0 : match + 1 }),
+      );
     }
-    return this.explore(next, { files, exec });
   }
-
-  /** The state with these edges: two that answer alike are one. */
-  #stateWith(edges: State['edges']): State {
-    let key = '';
-    for (const [name, { access, rule, execRule, state }] of edges)
-      key += `${name}/${access}/${rule}/${execRule}/${state?.number ?? 0}/`;
-    let state = this.#known.get(key);
-    if (!state) {
-      state = { number: this.states.length + 1, edges };
-      this.#known.set(key, state);
-      this.states.push(state);
-    }
-    return state;
-  }
-}
-
-function accessOf({ grant }: Verdict): number {
-  switch (grant) {
-    case grants.READ:
-      return Access.READ;
-    case grants.WRITE:
-      return Access.READ | Access.WRITE;
-    case grants.EXEC:
-      return Access.EXEC;
-    default:
-      return 0;
-  }
-}
-
-type Answer = Pick<Target, 'access' | 'rule' | 'execRule'>;
-
-function sameAnswer(a: Answer, b: Answer): boolean {
-  return a.access === b.access && a.rule === b.rule && a.execRule === b.execRule;
-}
-
-function unrecognizable(component: string, target: Target, role: LocatedRole): PolicyError {
-  let rule: PathRule | undefined;
-  for (let at: Target | undefined = target; at && !rule; at = at.state?.edges[0]?.[1])
-    rule = role.paths[(at.rule || at.execRule) - 1];
-  const message = `a mounted path or a rule's object has a component of ${component.length} bytes, and the kernel side recognizes ${Limit.MAX_NAME}; unmount or rename ${JSON.stringify(component)}`;
-  const { file, line, column } = rule ?? { file: '/proc/self/mountinfo', line: 0, column: 0 };
-  return new PolicyError([{ code: 'BAD_PATH', file, line, column, where: rule?.section ?? '', message }]);
-}
-
-function encodeTarget({ access, rule, execRule, state }: Target): Uint8Array {
-  return encodeRule({ access, rule, execRule, state: state?.number ?? 0, flags: state ? 0 : RuleFlag.LEAF });
+  return { globs: rows.length > 1 ? Buffer.concat(rows) : new Uint8Array(), starts };
 }
 
 function encodeRule(rule: Partial<Rule>): Uint8Array {
-  return Rule.encode({ state: 0, access: 0, rule: 0, execRule: 0, flags: 0, ...rule });
+  return Rule.encode({ state: 0, access: 0, rule: 0, execRule: 0, flags: 0, glob: 0, ...rule });
 }
 
 function encodeKey(kind: KeyKind, state: number, name = ''): Uint8Array {
   return RuleKey.encode({ state, kind, length: name.length, name: Buffer.from(name, 'latin1') });
+}
+
+/** For a match of globs there is no name, and its number stands where a name's length does. */
+function encodeGlobKey(state: number, match: number): Uint8Array {
+  return RuleKey.encode({ state, kind: KeyKind.GLOB, length: match, name: new Uint8Array() });
 }
 
 /** What an operation asks: `access` is a union of Access flags, `path` text from the device's root. */
@@ -349,24 +154,36 @@ export function decide(compiled: CompiledRole, { device, path, access }: Questio
   const scope = access & Access.EXEC ? scopes.exec : scopes.files;
   if (scope !== Scope.RULES) return { granted: scope === Scope.ANY, rule: 0, reason: Reason.RULE };
   const map = new Map(compiled.entries.map(([key, value]) => [Buffer.from(key).toString('latin1'), value]));
-  const lookUp = (kind: KeyKind, state: number, name = ''): Rule | undefined => {
-    const value = map.get(Buffer.from(encodeKey(kind, state, name)).toString('latin1'));
+  const find = (key: Uint8Array): Rule | undefined => {
+    const value = map.get(Buffer.from(key).toString('latin1'));
     return value && Rule.decode(value);
   };
 
   const components = splitPath(toByteString(path));
   if (components.length > Limit.MAX_DEPTH) return { granted: false, rule: 0, reason: Reason.TOO_DEEP };
-  const start = lookUp(KeyKind.DEVICE, device);
+  const start = find(encodeKey(KeyKind.DEVICE, device));
   if (!start) return { granted: false, rule: 0, reason: Reason.UNKNOWN_DEVICE };
   let at = start;
   for (const name of components) {
     if (at.flags & RuleFlag.LEAF) break;
-    let next: Rule | undefined =
-      name.length <= Limit.MAX_NAME ? lookUp(KeyKind.NAME, at.state, name) : undefined;
-    if (!next && at.flags & RuleFlag.HAS_ANY) next = lookUp(KeyKind.ANY_NAME, at.state);
+    const { state, flags, glob } = at;
+    let next: Rule | undefined;
+    if (flags & RuleFlag.HAS_NAMES && name.length <= Limit.MAX_NAME)
+      next = find(encodeKey(KeyKind.NAME, state, name));
+    const match = !next && glob ? matchRow(compiled.globs, glob, name) : 0;
+    if (match) next = find(encodeGlobKey(state, match));
+    if (!next && flags & RuleFlag.HAS_ANY) next = find(encodeKey(KeyKind.ANY_NAME, state));
     if (!next) break;
     at = next;
   }
   const granted = (at.access & access) === access;
   return { granted, rule: access & Access.EXEC ? at.execRule : at.rule, reason: Reason.RULE };
+}
+
+/** The match of the row that `name` leads to from `row`; 0 for none. */
+function matchRow(globs: Uint8Array, row: number, name: string): number {
+  const table = Buffer.from(globs.buffer, globs.byteOffset, globs.length);
+  let at = row;
+  for (const byte of Buffer.from(name, 'latin1')) at = table.readUInt16LE(at * GlobRow.size + 2 * byte);
+  return table.readUInt32LE(at * GlobRow.size + 512);
 }

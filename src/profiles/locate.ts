@@ -4,12 +4,14 @@
  * File names are bytes, not text. Paths that come from the host, or are compared with such, are "byte
  * strings" throughout: strings with one character (U+0000..U+00FF) for each byte.
  */
+import { hasWildcards } from './pattern.js';
 import {
   type LocatedRole,
   type PathRule,
   PolicyError,
   type PolicyProblem,
   type ResolvedRole,
+  type RulePlace,
 } from './policy.js';
 
 /** The target of the symbolic link at `path`, or undefined when there is none. Both are byte strings. */
@@ -38,7 +40,8 @@ export function isOwnProcess(path: string): boolean {
 /**
  * Follows the symbolic links in the paths of `role`, so that each rule names the object its path leads
  * to. What does not exist (yet) keeps its name below what does. A rule whose path ends in a link also
- * covers the link itself: whoever may not touch `current -> v2` may not replace the link either.
+ * covers the link itself: whoever may not touch `current -> v2` may not replace the link either. From the
+ * first wildcard on links are not followed; a pattern matches the objects' own paths.
  * @throws PolicyError for rules that lead into /proc/self or into a loop of links
  */
 export function locate(role: ResolvedRole, readLink: ReadLink): LocatedRole {
@@ -46,12 +49,23 @@ export function locate(role: ResolvedRole, readLink: ReadLink): LocatedRole {
   const read = remember(readLink);
   const paths: LocatedRole['paths'] = [];
   for (const rule of role.paths) {
-    const { object, links, fault } = follow(toByteString(rule.text), read);
+    const { path, pattern } = splitPattern(toByteString(rule.text));
+    const { object, links, fault } = follow(path, read);
     if (fault) problems.push(problemOf(rule, fault));
-    else paths.push({ ...rule, places: [...links, object] });
+    // What a wildcard matches is no link's name but an object's.
+    else if (pattern.length > 0) paths.push({ ...rule, places: [{ path: object, pattern }] });
+    else paths.push({ ...rule, places: [...links, object].map((path) => ({ path, pattern: [] })) });
   }
   if (problems.length > 0) throw new PolicyError(problems);
   return { ...role, paths };
+}
+
+/** Splits a rule's path before its first component with wildcards. */
+function splitPattern(text: string): RulePlace {
+  const components = splitPath(text);
+  const first = components.findIndex(hasWildcards);
+  const end = first < 0 ? components.length : first;
+  return { path: `/${components.slice(0, end).join('/')}`, pattern: components.slice(end) };
 }
 
 function problemOf({ file, line, column, section, text }: PathRule, fault: string): PolicyProblem {

@@ -16,8 +16,6 @@ import {
   parseDocument,
   visit,
 } from 'yaml';
-import { Limit } from '../abi.js';
-import { isOwnProcess } from './locate.js';
 import {
   type PathList,
   type Place,
@@ -30,6 +28,7 @@ import {
   type SetDefinition,
   type Written,
 } from './policy.js';
+import { checkPath, type Fault } from './rulepath.js';
 import { nearest } from './spelling.js';
 
 /** What a mapping may hold, and what it may hold in the language but not yet in this version. */
@@ -50,14 +49,15 @@ const policyShape: Shape = {
   },
 };
 const roleShape: Shape = {
-  known: ['id', 'description', 'extends', 'mode', 'files', 'exec', 'network'],
+  known: ['id', 'description', 'extends', 'vars', 'mode', 'files', 'exec', 'network'],
   required: ['id'],
-  unenforced: { vars: 'variables', allow: 'powers', 'on-denial': 'reactions to a denial' },
+  unenforced: { allow: 'powers', 'on-denial': 'reactions to a denial' },
 };
 const filesShape: Shape = { known: ['read', 'write', 'deny'] };
 const networkShape: Shape = { known: ['bind', 'connect'], unenforced: { deny: 'denied addresses' } };
 
 const namePattern = /^[a-z][a-z0-9_-]*$/;
+const notAName = 'is not a name; names begin with a lower-case letter and go on with a-z, 0-9, - and _';
 const protocols: Readonly<Record<string, number>> = { tcp: 6, udp: 17 };
 
 /**
@@ -329,13 +329,7 @@ function readNamed<T>(
 ): T[] {
   const all: T[] = [];
   for (const [name, entry] of reader.entries(value, where)) {
-    if (!namePattern.test(name))
-      reader.report(
-        'BAD_NAME',
-        entry.place,
-        entry.where,
-        'is not a name; names begin with a lower-case letter and go on with a-z, 0-9, - and _',
-      );
+    if (!namePattern.test(name)) reader.report('BAD_NAME', entry.place, entry.where, notAName);
     const one = read(reader, name, entry);
     if (one !== undefined) all.push(one);
   }
@@ -355,6 +349,11 @@ function readRole(reader: Reader, name: string, { place, value, where }: Entry):
   const id = read('id', (node, at) => reader.integer(node, at, 1, 65535));
   const description = read('description', (node, at) => reader.text(node, at));
   const bases = read('extends', (node, at) => reader.list(node, at, (text) => text));
+  const vars = read('vars', (node, at) =>
+    reader.list(node, at, (text, place, entry) =>
+      namePattern.test(text) ? text : reader.report('BAD_NAME', place, entry, notAName),
+    ),
+  );
   const mode = read('mode', (node, at) => reader.word(node, at, ['enforce', 'audit']));
   const files = read('files', (node, at) => readFiles(reader, node, at));
   const exec = read('exec', (node, at) =>
@@ -369,6 +368,7 @@ function readRole(reader: Reader, name: string, { place, value, where }: Entry):
     id: { ...reader.placeOf(idNode.value), value: id },
     description: description ?? '',
     extends: bases ?? [],
+    vars: vars ?? [],
     ...(mode && { mode }),
     ...(files && { files }),
     ...(exec && { exec }),
@@ -407,58 +407,12 @@ function readPaths(reader: Reader, node: Node, where: string): PathList {
   });
 }
 
-type Fault = Pick<PolicyProblem, 'code' | 'message'>;
-
 function checkReference(text: string): Fault | undefined {
   if (namePattern.test(text.slice(1))) return undefined;
   return {
     code: 'BAD_NAME',
     message: `${JSON.stringify(text)} is not a name of a set; write it like "@runtime"`,
   };
-}
-
-/** What keeps a path from being a rule. */
-function checkPath(path: string): Fault | undefined {
-  const bad = (message: string): Fault => ({
-    code: 'BAD_PATH',
-    message: `${JSON.stringify(path)} ${message}`,
-  });
-  const later = (message: string): Fault => ({ ...bad(message), code: 'NOT_ENFORCED' });
-  if (path.startsWith('~')) return bad('is not expanded here; write the whole path from /');
-  if (path.includes('${'))
-    return later('has a variable, which this version does not enforce; write the path out');
-  if (/[*?[]/.test(path)) {
-    const whole = /^(\/[^*?[]+)\/\*{1,2}$/.exec(path);
-    const mend = whole
-      ? `write ${whole[1]}, which covers all below it`
-      : 'name a directory, which covers all below it';
-    return later(`has a wildcard (* ? [), and wildcards are not enforced by this version; ${mend}`);
-  }
-  if (!path.startsWith('/')) return bad('is not absolute; write the whole path from /');
-  if (/[\0\p{Surrogate}]/u.test(path)) return bad('holds a character that no file name can hold');
-  if (path === '/') return undefined;
-  const components = path.slice(1).split('/');
-  if (components.some((name) => name === '' || name === '.' || name === '..'))
-    return bad(`is not in its plain form; write ${plainForm(components)}`);
-  if (components.length > Limit.MAX_DEPTH)
-    return bad(`is ${components.length} components deep; the kernel side follows ${Limit.MAX_DEPTH}`);
-  const long = components.find((name) => Buffer.byteLength(name) > Limit.MAX_NAME);
-  if (long !== undefined)
-    return bad(`has a component of ${Buffer.byteLength(long)} bytes; a rule can name ${Limit.MAX_NAME}`);
-  if (isOwnProcess(path))
-    return later(
-      'is a different object for each process, which this version does not enforce; remove it, or name /proc',
-    );
-  return undefined;
-}
-
-function plainForm(components: readonly string[]): string {
-  const plain: string[] = [];
-  for (const name of components) {
-    if (name === '..') plain.pop();
-    else if (name !== '' && name !== '.') plain.push(name);
-  }
-  return `/${plain.join('/')}`;
 }
 
 function readPort(text: string): Port | Fault {

@@ -40,6 +40,8 @@ export interface RoleDefinition extends Place {
   id: Written<number>;
   description: string;
   extends: Written<string>[];
+  /** What --var may bind. */
+  vars: Written<string>[];
   mode?: 'enforce' | 'audit';
   files?: 'any' | 'none' | { read: PathList; write: PathList; deny: PathList };
   exec?: 'any' | 'none' | PathList;
@@ -73,6 +75,8 @@ export interface PortRule extends RuleSource, Port {
 /** A role with its bases and sets applied. A section that nobody wrote is NONE. */
 export interface ResolvedRole {
   name: string;
+  /** Where it is defined. */
+  place: Place;
   id: number;
   description: string;
   audit: boolean;
@@ -81,14 +85,24 @@ export interface ResolvedRole {
   network: Scope;
   paths: PathRule[];
   ports: PortRule[];
+  /** The variables that its paths may have, which bindVariables() replaces. */
+  vars: string[];
+}
+
+/** Which objects a rule names; both parts are byte strings, see locate.ts. */
+export interface RulePlace {
+  /** A path without symbolic links. */
+  path: string;
+  /** The components below it, from the first one with wildcards on (see pattern.ts). */
+  pattern: string[];
 }
 
 /**
- * A role whose paths name objects of this host. `places` are byte strings (see locate.ts): where the
- * rule's path leads, and the symbolic link itself when the path ends in one.
+ * A role whose paths name objects of this host: where each rule's path leads, and the symbolic link itself
+ * when the path ends in one.
  */
 export interface LocatedRole extends Omit<ResolvedRole, 'paths'> {
-  paths: (PathRule & { places: string[] })[];
+  paths: (PathRule & { places: RulePlace[] })[];
 }
 
 export type ProblemCode =

@@ -16,6 +16,7 @@ import {
   type SetDefinition,
   type Written,
 } from './policy.js';
+import { variablesOf } from './rulepath.js';
 import { nearest } from './spelling.js';
 
 /**
@@ -47,6 +48,8 @@ export function resolve(policies: readonly Policy[]): Map<string, ResolvedRole> 
     const layer = layers.get(role.name);
     if (layer) resolved.set(role.name, finish(role, layer));
   }
+  for (const role of resolved.values()) reportUndeclared(role, problems);
+  if (problems.length > 0) throw new PolicyError(problems);
   return resolved;
 }
 
@@ -178,6 +181,17 @@ function reportDangling(
   }
 }
 
+function reportUndeclared({ name, vars, paths }: ResolvedRole, problems: PolicyProblem[]): void {
+  for (const rule of paths)
+    for (const variable of variablesOf(rule.text)) {
+      if (vars.includes(variable)) continue;
+      const meant = nearest(variable, vars);
+      const mend = meant ? `did you mean \${${meant}}?` : `declare it: vars: [${variable}]`;
+      const message = `role ${name} has no variable ${variable}; ${mend}`;
+      problems.push({ code: 'DANGLING', ...placeOf(rule), where: `roles.${name}.${rule.section}`, message });
+    }
+}
+
 function suggest(name: string, known: Iterable<string>, sigil: string): string {
   const meant = nearest(name, known);
   return meant ? `did you mean ${sigil}${meant}?` : 'define it or correct the name';
@@ -201,18 +215,20 @@ type Section = 'files' | 'exec' | 'network';
 /** What a role says, with all that it extends. An absent scope is one that nobody has written. */
 interface Layer {
   audit?: boolean;
+  vars: Set<string>;
   scopes: Map<Section, Scope>;
   /** By section and text: a rule that comes by two ways is one rule. */
   rules: Map<string, PathRule | PortRule>;
 }
 
 function emptyLayer(): Layer {
-  return { scopes: new Map(), rules: new Map() };
+  return { vars: new Set(), scopes: new Map(), rules: new Map() };
 }
 
 /** Puts `upper` on `lower`: lists append, `any` and `none` replace what is below them and are replaced. */
 function overlay(lower: Layer, upper: Layer): void {
   if (upper.audit !== undefined) lower.audit = upper.audit;
+  for (const name of upper.vars) lower.vars.add(name);
   for (const [section, scope] of upper.scopes) {
     lower.scopes.set(section, scope);
     if (scope === Scope.RULES) continue;
@@ -261,6 +277,7 @@ function pathLists({ files, exec }: RoleDefinition): [PathSection, PathList][] {
 
 function ownLayer(role: RoleDefinition, sets: ReadonlyMap<string, Path[]>): Layer {
   const layer = emptyLayer();
+  for (const { value } of role.vars) layer.vars.add(value);
   if (role.mode) layer.audit = role.mode === 'audit';
   if (role.files) layer.scopes.set('files', scopeOf(role.files));
   if (role.exec) layer.scopes.set('exec', scopeOf(role.exec));
@@ -294,6 +311,7 @@ function finish(role: RoleDefinition, layer: Layer): ResolvedRole {
   const rules = [...layer.rules.values()];
   return {
     name: role.name,
+    place: placeOf(role),
     id: role.id.value,
     description: role.description,
     audit: layer.audit ?? false,
@@ -302,5 +320,6 @@ function finish(role: RoleDefinition, layer: Layer): ResolvedRole {
     network: layer.scopes.get('network') ?? Scope.NONE,
     paths: rules.filter((rule): rule is PathRule => !('protocol' in rule)),
     ports: rules.filter((rule): rule is PortRule => 'protocol' in rule),
+    vars: [...layer.vars],
   };
 }

@@ -23,6 +23,8 @@ function reading(...paths: string[]): ResolvedRole {
     network: Scope.NONE,
     paths: paths.map((text, i) => ({ section: 'files.read', text, file: 'p.yaml', line: i + 1, column: 9 })),
     ports: [],
+    vars: [],
+    place: { file: 'p.yaml', line: 1, column: 1 },
   };
 }
 
@@ -89,18 +91,29 @@ describe('a path', () => {
   });
 });
 
+const plain = (path: string) => ({ path, pattern: [] });
+
 describe('a role', () => {
   test('gets the places of each rule: the link, where the path ends in one, and the object', () => {
     const role = locate(reading('/lib', '/lib/x'), linksOf({ '/lib': 'usr/lib' }));
     assert.deepEqual(
       role.paths.map(({ places }) => places),
-      [['/lib', '/usr/lib'], ['/usr/lib/x']],
+      [[plain('/lib'), plain('/usr/lib')], [plain('/usr/lib/x')]],
+    );
+  });
+
+  test('follows links up to the first component with wildcards', () => {
+    const links = linksOf({ '/lib': 'usr/[x]', '/usr/[x]/a': '/other' });
+    const role = locate(reading('/lib/*/a', '/lib/a/b[cd]/e'), links);
+    assert.deepEqual(
+      role.paths.map(({ places }) => places),
+      [[{ path: '/usr/[x]', pattern: ['*', 'a'] }], [{ path: '/other', pattern: ['b[cd]', 'e'] }]],
     );
   });
 
   test('keeps names that are not ASCII as bytes', () => {
     const role = locate(reading('/ü'), linksOf({ '/\xc3\xbc': '\xff' }));
-    assert.deepEqual(role.paths[0]?.places, ['/\xc3\xbc', '/\xff']);
+    assert.deepEqual(role.paths[0]?.places, [plain('/\xc3\xbc'), plain('/\xff')]);
   });
 
   test('with rules that lead nowhere is refused with all of them', () => {

@@ -110,21 +110,39 @@ export function objectKey({ device, path }: ModelObject): string {
   return `${device}:${pathText(path)}`;
 }
 
-/** The rules that decide, all alike: of those that cover a name the deepest, on a tie the first in `order`. */
+/** The rules that decide, all alike: of those that cover a name the longest match, on a tie the first in `order`. */
 export function deciding(rules: ModelRule[], names: string[][], order: ModelRule['section'][]): ModelRule[] {
-  const covering = rules.filter(
-    (rule) =>
-      order.includes(rule.section) &&
-      names.some((name) => pathText(name) === pathText(rule.path) || isBelow(name, rule.path)),
-  );
-  const depth = Math.max(...covering.map((rule) => rule.path.length));
-  const deepest = covering.filter((rule) => rule.path.length === depth);
-  const section = order.find((candidate) => deepest.some((rule) => rule.section === candidate));
-  return deepest.filter((rule) => rule.section === section);
+  const covering = rules
+    .filter((rule) => order.includes(rule.section))
+    .map((rule) => ({ rule, length: Math.max(...names.map((name) => longestMatch(rule.path, name))) }));
+  const longest = Math.max(0, ...covering.map(({ length }) => length));
+  const candidates = covering.filter(({ length }) => length === longest).map(({ rule }) => rule);
+  const section = order.find((candidate) => candidates.some((rule) => rule.section === candidate));
+  return candidates.filter((rule) => rule.section === section);
 }
 
-function isBelow(name: string[], path: string[]): boolean {
-  return path.length === 0 || pathText(name).startsWith(`${pathText(path)}/`);
+/** How many of the name's components the pattern matches at most, from the first on; -1 for no match. */
+function longestMatch(path: string[], name: string[]): number {
+  const pattern = [...path];
+  while (pattern.at(-1) === '**') pattern.pop();
+  const lengths = Array.from(name, (_, i) => i + 1).concat(0);
+  return Math.max(-1, ...lengths.filter((length) => matches(pattern, name.slice(0, length))));
+}
+
+function matches([first, ...rest]: string[], name: string[]): boolean {
+  if (first === undefined) return name.length === 0;
+  if (first === '**') return name.some((_, i) => matches(rest, name.slice(i))) || matches(rest, []);
+  return name[0] !== undefined && matchesName(first, name[0]) && matches(rest, name.slice(1));
+}
+
+/** For names of one ASCII character or more; a class has no range. */
+function matchesName(glob: string, name: string): boolean {
+  const expression = glob
+    .replaceAll('.', '\\.')
+    .replaceAll('*', '.*')
+    .replaceAll('?', '.')
+    .replaceAll('[!', '[^');
+  return new RegExp(`^${expression}$`).test(name);
 }
 
 export const fileOrder: ModelRule['section'][] = ['deny', 'write', 'read'];

@@ -74,6 +74,7 @@ roles:
             { ...place(8, 15), value: 'one' },
             { ...place(8, 20), value: 'two' },
           ],
+          vars: [],
           mode: 'audit',
           files: {
             read: [{ ...place(11, 14), value: '/etc/nginx' }],
@@ -189,12 +190,7 @@ describe('keys', () => {
   });
 
   test('that this version does not enforce are refused as such', () => {
-    for (const key of [
-      'vars: [x]',
-      'allow: [setuid]',
-      'on-denial: kill',
-      'network: {deny: [tcp:1], bind: [tcp:2]}',
-    ])
+    for (const key of ['allow: [setuid]', 'on-denial: kill', 'network: {deny: [tcp:1], bind: [tcp:2]}'])
       assert.match(problemOf(role(key)), /^NOT_ENFORCED this version does not enforce/);
     assert.match(problemOf('version: 1\nroles: {a: {id: 1}}\npods: []'), /^NOT_ENFORCED .*Jailer/);
   });
@@ -310,11 +306,25 @@ describe('paths', () => {
       assert.match(problemOf(readPath(path)), new RegExp(`^BAD_PATH .*write ${form}$`));
   });
 
-  test('with wildcards and variables are refused as not enforced', () => {
-    for (const path of ['/run/nginx*.pid', '/a/?', '/a/[bc]', '/srv/**/.git', '/home/$\u007buser}'])
-      assert.match(problemOf(readPath(path)), /^NOT_ENFORCED/);
-    assert.match(problemOf(readPath('/srv/**')), /write \/srv, which covers all below it/);
-    assert.match(problemOf(readPath('/srv/*')), /write \/srv, which covers all below it/);
+  test('may have wildcards', () => {
+    for (const path of ['/run/nginx*.pid', '/a/?', '/a/[b-d]', '/a/[!]x]', '/srv/**/.git', '/srv/**', '/**'])
+      assert.ok(parseText(readPath(path)), path);
+  });
+
+  test('with wildcards that mean nothing are refused with the mend', () => {
+    for (const path of ['/a**', '/***', '/a/**b/c'])
+      assert.match(problemOf(readPath(path)), /^BAD_PATH .*write \*/);
+    for (const path of ['/a[', '/a[/]', '/a[]', '/a[!]'])
+      assert.match(problemOf(readPath(path)), /write \[\[\]/);
+    assert.match(problemOf(readPath('/a[z-a]')), /range z-a is the wrong way round/);
+    assert.match(problemOf(readPath('/a[ä]')), /ASCII.*write \?/);
+  });
+
+  test('may have variables, at their beginning for a whole path', () => {
+    for (const path of ['$\u007bsite}', '$\u007bsite}/a', '/home/$\u007buser}/x', '/a-$\u007bb}-c'])
+      assert.ok(parseText(readPath(path)), path);
+    for (const path of ['$\u007bsite}a/b', '/a/$\u007b', '/a/$\u007bA}'])
+      assert.match(problemOf(readPath(path)), /^BAD_PATH/);
   });
 
   test('that the kernel side cannot follow are refused', () => {

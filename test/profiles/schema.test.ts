@@ -98,10 +98,39 @@ describe('the JSON Schema', () => {
     a: 1,
   });
   const path = mostly(
-    fc.constantFrom('/', '/srv', '/a b/c', '/.x', '/..x', '/proc/selfish', '@runtime', '@web-data'),
     fc.constantFrom(
-      ...['', 'srv', '~', '/srv/', '//srv', '/.', '/a/../b', '/a/*', '/a?', '/[a]'],
-      ...['/$\u007bv}', '@', '@A', '/proc/self', '/proc/self/x', '/proc/thread-self'],
+      ...['/', '/srv', '/a b/c', '/.x', '/..x', '/proc/selfish', '@runtime', '@web-data'],
+      ...['/a/*', '/a?', '/[a]', '/a/**/b', '/**', '/[!a-z]*', '/[]]', '/[^]x]'],
+      ...['$\u007bv}', '$\u007bv-1}/x*', '/a/$\u007bv}b/.$\u007bw}', '/a$b{c}'],
+    ),
+    fc.constantFrom(
+      ...[
+        '',
+        'srv',
+        '~',
+        '/srv/',
+        '//srv',
+        '/.',
+        '/a/../b',
+        '/a**',
+        '/**a/b',
+        '/[',
+        '/[]',
+        '/[!]',
+        '/[a/]',
+        '/[ä]',
+      ],
+      ...[
+        '/$\u007bV}',
+        '/$\u007b',
+        '$\u007bv}x/y',
+        '/$\u007bv/w}',
+        '@',
+        '@A',
+        '/proc/self',
+        '/proc/self/x',
+        '/proc/thread-self',
+      ],
     ),
   );
   const port = mostly(
@@ -145,6 +174,7 @@ describe('the JSON Schema', () => {
       id: mostly(fc.integer({ min: 1, max: 65535 }), fc.constantFrom<unknown>(0, -1, 65536, 1e21, 1.5, '3')),
       description: mostly(fc.string()),
       extends: listOf(fc.constantFrom('a', 'b', 'c')),
+      vars: listOf(fc.constantFrom('v', 'w', 'v-1')),
       mode: mostly(fc.constantFrom('enforce', 'audit')),
       files: mostly(fc.oneof(scope, someOf({ read: listOf(path), write: listOf(path) }, ['read'], 'raed'))),
       exec: mostly(fc.oneof(scope, listOf(path))),
@@ -191,6 +221,7 @@ describe('the JSON Schema', () => {
       'a number that is not written in decimal': 'version: 1\nroles: {a: {id: 0x10}}',
       'a component that is too long in bytes': `version: 1\nsets: {a: [/${'n'.repeat(121)}]}`,
       'a path that is too deep': `version: 1\nsets: {a: [${'/d'.repeat(129)}]}`,
+      'a class with a reversed range': 'version: 1\nsets: {a: ["/[z-a]"]}',
       'half a character': 'version: 1\nsets: {a: ["/\\ud800"]}',
       'an alias': 'version: 1\nsets: {a: &a [/x], b: *a}',
     };

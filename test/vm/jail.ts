@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { addon } from '../../src/launcher/addon.js';
 import type { DenialReport } from '../../src/launcher/report.js';
 
-const root = join(import.meta.dirname, '../../..');
+export const root = join(import.meta.dirname, '../../..');
 export const jailrun = join(root, 'dist/jailrun');
 export const act = join(root, 'build/act');
 
