@@ -53,7 +53,7 @@ int BPF_PROG(jr_file_open, struct file *file)
 	struct jail *jail = current_jail();
 	__u64 dentry = (__u64)file->f_path.dentry;
 	__u32 mode = file->f_mode;
-	__u32 wanted = 0;
+	__u32 wanted = JR_ACCESS_READ;
 
 	if (!jail || jail->scope.files == JR_SCOPE_ANY || is_kernel_internal(file))
 		return 0;
@@ -62,10 +62,10 @@ int BPF_PROG(jr_file_open, struct file *file)
 	/* Mode 3 gives f_mode neither bit: a descriptor for ioctl, which may do anything. */
 	if ((file->f_flags & O_ACCMODE) == O_ACCMODE)
 		mode |= FMODE_READ | FMODE_WRITE;
-	if (mode & FMODE_READ)
-		wanted |= JR_ACCESS_READ;
 	if (mode & FMODE_WRITE || file->f_flags & O_TRUNC)
 		wanted |= JR_ACCESS_WRITE;
+	if ((recall(jail, file->f_path.dentry) & wanted) == wanted)
+		return 0;
 	if (wanted & JR_ACCESS_WRITE)
 		return verdict(deny_path(jail, dentry, wanted, HOOK_OPERATION(FILE_OPEN, WRITE)), EACCES);
 	if (is_entry(jail, file->f_inode))

@@ -95,6 +95,7 @@ struct inode {
 };
 
 struct qstr {
+	__u32 hash;
 	__u32 len;
 	const unsigned char *name;
 };
@@ -103,7 +104,17 @@ struct dentry {
 	struct dentry *d_parent;
 	struct qstr d_name;
 	struct inode *d_inode;
+	unsigned char d_iname[32];
 	struct super_block *d_sb;
+};
+
+/* From 6.15 on. */
+union shortname_store {
+	unsigned char string[40];
+};
+
+struct dentry___shortname {
+	union shortname_store d_shortname;
 };
 
 struct vfsmount {
@@ -171,5 +182,23 @@ struct msghdr {
 #pragma clang attribute pop
 
 union bpf_attr;
+
+/*
+ * Where a dentry has its short name: in d_iname, or since 6.15 in d_shortname. The empty asm keeps clang from
+ * merging the branches, since the relocation in the one that does not apply must not be reached.
+ */
+static __always_inline long short_name_offset(void)
+{
+	long offset;
+
+	if (bpf_core_field_exists(struct dentry, d_iname)) {
+		offset = bpf_core_field_offset(struct dentry, d_iname);
+		asm volatile("" : "+r"(offset));
+	} else {
+		offset = bpf_core_field_offset(struct dentry___shortname, d_shortname);
+		asm volatile("" : "+r"(offset));
+	}
+	return offset;
+}
 
 #endif

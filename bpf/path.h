@@ -9,11 +9,43 @@
 #define JAILRUN_PATH_H
 
 #include "denial.h"
+#include "recall.h"
 
 struct descent {
 	struct jail *jail;
 	void *rules;
 };
+
+/* The name of the dentry at the cursor. */
+static __always_inline void note_name(struct jail *jail, struct level *level)
+{
+	struct dentry *dentry = (struct dentry *)jail->cursor;
+	void *name = (void *)dentry + short_name_offset();
+
+	level->hash = BPF_CORE_READ(dentry, d_name.hash);
+	level->length = BPF_CORE_READ(dentry, d_name.len);
+	if (level->length > JR_SHORT_NAME)
+		jail->has_long_name = 1;
+	else
+		bpf_probe_read_kernel(level->name, sizeof(level->name), name);
+}
+
+/* The length of a walked component's name, and in `name` where its bytes are. */
+static __always_inline __u32 name_at(struct jail *jail, __u32 at, __u64 *name)
+{
+	struct dentry *dentry = (struct dentry *)jail->chain[at];
+	__u32 length;
+
+	if (at < JR_LEVELS) {
+		length = jail->levels[at].length;
+		if (length <= JR_SHORT_NAME) {
+			*name = (__u64)jail->levels[at].name;
+			return length;
+		}
+	}
+	*name = (__u64)BPF_CORE_READ(dentry, d_name.name);
+	return BPF_CORE_READ(dentry, d_name.len);
+}
 
 /* bpf_loop callback: notes the dentry at the cursor and moves up; ends at a root. */
 static long climb(__u32 i, void *context)
@@ -30,6 +62,9 @@ static long climb(__u32 i, void *context)
 		jail->reason = JR_REASON_RULE;
 		return 1;
 	}
+	asm volatile("" : "+r"(i));
+	if (i < JR_LEVELS)
+		note_name(jail, &jail->levels[i]);
 	jail->cursor = parent;
 	return 0;
 }
@@ -61,11 +96,9 @@ static long match_byte(__u32 i, void *context)
  * Which of the globs behind jail->now the name matches; 0 for none. A name may have 255 bytes, and the
  * only scratch that is as large is the denial's path, which nothing has begun yet.
  */
-static __noinline __u32 match_name(struct jail *jail, __u64 dentry_address)
+static __noinline __u32 match_name(struct jail *jail, __u64 name, __u32 length)
 {
-	struct dentry *dentry = (struct dentry *)dentry_address;
 	struct match match = {.jail = jail};
-	__u32 length = BPF_CORE_READ(dentry, d_name.len);
 	struct jr_glob_row *row;
 
 	match.globs = bpf_map_lookup_elem(&role_globs, &jail->role);
@@ -73,7 +106,7 @@ static __noinline __u32 match_name(struct jail *jail, __u64 dentry_address)
 		jail->reason = JR_REASON_BROKEN;
 		return 0;
 	}
-	bpf_probe_read_kernel(jail->denial.path, length, BPF_CORE_READ(dentry, d_name.name));
+	bpf_probe_read_kernel(jail->denial.path, length, (void *)name);
 	jail->name_length = length;
 	jail->glob_row = jail->now.glob;
 	bpf_loop(NAME_MAX, match_byte, &match, 0);
@@ -99,24 +132,23 @@ static long descend(__u32 i, void *context)
 	struct jail *jail = descent->jail;
 	struct jr_rule_key *key = &jail->key;
 	struct jr_rule *next = NULL;
-	struct dentry *dentry;
 	__u32 at = jail->depth - 1 - i;
 	__u32 length;
+	__u64 name;
 
 	if (at >= JR_MAX_DEPTH)
 		return 1;
-	dentry = (struct dentry *)jail->chain[at];
-	length = BPF_CORE_READ(dentry, d_name.len);
+	length = name_at(jail, at, &name);
 	if (jail->now.flags & JR_RULE_HAS_NAMES && length <= JR_MAX_NAME) {
 		__builtin_memset(key, 0, sizeof(*key));
 		key->state = jail->now.state;
 		key->kind = JR_KEY_NAME;
 		key->length = length;
-		bpf_probe_read_kernel(key->name, length, BPF_CORE_READ(dentry, d_name.name));
+		bpf_probe_read_kernel(key->name, length, (void *)name);
 		next = bpf_map_lookup_elem(descent->rules, key);
 	}
 	if (!next && jail->now.glob) {
-		__u32 match = match_name(jail, (__u64)dentry);
+		__u32 match = match_name(jail, name, length);
 
 		if (match)
 			next = edge(descent, JR_KEY_GLOB, match);
@@ -143,6 +175,7 @@ static __noinline __u32 access_of(struct jail *jail, __u64 dentry_address)
 	__builtin_memset(&jail->now, 0, sizeof(jail->now));
 	jail->cursor = dentry_address;
 	jail->depth = 0;
+	jail->has_long_name = 0;
 	jail->reason = JR_REASON_TOO_DEEP;
 	bpf_loop(JR_MAX_DEPTH + 1, climb, &descent, 0);
 	if (jail->reason)
@@ -168,7 +201,11 @@ static __noinline __u32 access_of(struct jail *jail, __u64 dentry_address)
 	jail->now = *start;
 	if (!(start->flags & JR_RULE_LEAF))
 		bpf_loop(jail->depth, descend, &descent, 0);
-	return jail->reason ? 0 : jail->now.access;
+	if (jail->reason)
+		return 0;
+	if (jail->now.access)
+		remember(jail, BPF_CORE_READ(sb, s_dev));
+	return jail->now.access;
 }
 
 /* bpf_loop callback: puts one component in front of the denial's path, from the leaf up. */

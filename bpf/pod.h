@@ -5,10 +5,22 @@
 
 #include "kernel.h"
 
+enum {
+	JR_LEVELS = 12,     /* components of a path that recall.h can remember */
+	JR_SHORT_NAME = 31, /* bytes of a name that fits into its dentry; another is allocated apart */
+};
+
+/* A component as its dentry has it; behind the name's end there are stray bytes. */
+struct level {
+	__u32 hash;
+	__u32 length;
+	__u64 name[4];
+};
+
 /*
  * A jailed task's storage. The head is copied to every child; the rest is scratch for the task's
  * own hooks. Scratch is not per CPU, because programs can be preempted, and not on the stack, which
- * has 512 bytes. All of it fits into 2048 bytes together with the kernel's own header.
+ * has 512 bytes. All of it fits into 4096 bytes together with the kernel's own header.
  */
 struct jail {
 	__u64 pod;
@@ -38,6 +50,9 @@ struct jail {
 	__u64 cursor;
 	__u32 glob_row;
 	__u32 name_length;
+	/* The names of the walk, as far as they fit: the verdict is on these, whatever is renamed meanwhile. */
+	struct level levels[JR_LEVELS];
+	__u32 has_long_name;
 };
 
 struct {

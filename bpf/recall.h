@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What was granted before. A verdict on a path is a pure function of the role and of the names from the
+ * object up to its file system's root, so that is what a remembered one is found by: the names themselves,
+ * compared byte for byte with the live ones. A rename makes other names, so nothing is ever invalidated,
+ * no generation is counted and a freed dentry's address may come back. Only what was granted is
+ * remembered; a denial walks, since its report needs the walk.
+ */
+#ifndef JAILRUN_RECALL_H
+#define JAILRUN_RECALL_H
+
+#include "pod.h"
+
+enum {
+	JR_SLOTS = 4096,
+};
+
+struct memory {
+	__u64 version; /* odd while it is written */
+	__u64 role;
+	__u32 device;
+	__u32 depth;
+	__u32 access;
+	__u32 pad;
+	struct level levels[JR_LEVELS];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, JR_SLOTS);
+	__type(key, __u32);
+	__type(value, struct memory);
+} memories SEC(".maps");
+
+/* The kernel's hash of a name is salted with its directory's address, so equal names spread. */
+static __always_inline struct memory *memory_of(struct jail *jail, __u32 hash)
+{
+	__u32 slot = (hash ^ hash >> 16 ^ (__u32)jail->role) & (JR_SLOTS - 1);
+
+	return bpf_map_lookup_elem(&memories, &slot);
+}
+
+/* Eight bytes of a name that lies in its dentry. */
+static __always_inline __u64 short_name(struct dentry *dentry, int word)
+{
+	return *(__u64 *)((void *)dentry + short_name_offset() + 8 * word);
+}
+
+static __always_inline bool same_name(struct dentry *dentry, struct level *level)
+{
+	__u32 length = dentry->d_name.len;
+
+	if (dentry->d_name.hash != level->hash || length != level->length)
+		return false;
+	if (short_name(dentry, 0) != level->name[0])
+		return false;
+	if (length >= 8 && short_name(dentry, 1) != level->name[1])
+		return false;
+	if (length >= 16 && short_name(dentry, 2) != level->name[2])
+		return false;
+	return length < 24 || short_name(dentry, 3) == level->name[3];
+}
+
+/* What is remembered to be granted on the dentry; 0 where nothing is. The pointer must be the hook's own. */
+static __always_inline __u32 recall(struct jail *jail, struct dentry *dentry)
+{
+	struct super_block *sb = dentry->d_sb;
+	struct memory *memory = memory_of(jail, dentry->d_name.hash);
+	__u64 version;
+	__u32 access;
+
+	if (!memory)
+		return 0;
+	version = *(volatile __u64 *)&memory->version;
+	if (version & 1 || memory->role != jail->role || memory->device != sb->s_dev)
+		return 0;
+	access = memory->access;
+#pragma unroll
+	for (int i = 0; i <= JR_LEVELS; i++) {
+		struct dentry *parent = dentry->d_parent;
+
+		if (parent == dentry) {
+			if (memory->depth != i || dentry != sb->s_root)
+				return 0;
+			break;
+		}
+		if (i == JR_LEVELS || !same_name(dentry, &memory->levels[i]))
+			return 0;
+		dentry = parent;
+	}
+	/* x86 keeps loads in order. */
+	asm volatile("" ::: "memory");
+	return *(volatile __u64 *)&memory->version == version ? access : 0;
+}
+
+/* Remembers what the names in jail->levels, which were walked just now, are granted. */
+static __noinline int remember(struct jail *jail, __u32 device)
+{
+	struct memory *memory = memory_of(jail, jail->levels[0].hash);
+	__u64 version;
+
+	if (!memory || !jail->depth || jail->depth > JR_LEVELS || jail->has_long_name)
+		return 0;
+	version = *(volatile __u64 *)&memory->version;
+	if (version & 1 || !__sync_bool_compare_and_swap(&memory->version, version, version + 1))
+		return 0;
+	memory->role = jail->role;
+	memory->device = device;
+	memory->depth = jail->depth;
+	memory->access = jail->now.access;
+	for (int i = 0; i < JR_LEVELS; i++)
+		memory->levels[i] = jail->levels[i];
+	__sync_fetch_and_add(&memory->version, 1);
+	return 0;
+}
+
+#endif
