@@ -78,7 +78,7 @@ static __always_inline int deny_change(struct dentry *dentry, __u32 hook_operati
 {
 	struct jail *jail = current_jail();
 
-	if (!jail || jail->scope.files == JR_SCOPE_ANY)
+	if (!jail || jail->scope.files == JR_SCOPE_ANY || recall(jail, dentry) & JR_ACCESS_WRITE)
 		return 0;
 	return deny_path(jail, (__u64)dentry, JR_ACCESS_WRITE, hook_operation);
 }

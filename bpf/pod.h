@@ -50,7 +50,8 @@ struct jail {
 	__u64 cursor;
 	__u32 glob_row;
 	__u32 name_length;
-	/* The names of the walk, as far as they fit: the verdict is on these, whatever is renamed meanwhile. */
+	/* The names of the walk, as far as they fit: the verdict is on these, whatever is renamed meanwhile.
+	 */
 	struct level levels[JR_LEVELS];
 	__u32 has_long_name;
 };

@@ -4,14 +4,42 @@
 // QEMU's -icount gives the same figures however loaded this machine is. Everything that is measured lies on
 // a tmpfs of the guest, because waiting for this machine's disk would count as well.
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, realpathSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { series } from './kernels.mjs';
 import { Failure, main, root } from './progress.mjs';
 
 const rounds = 25;
+/** The root in which everything is measured, and the directory in it that operations work in. */
 const tree = '/run/bench';
+const area = '/srv/bench';
+
+const jailrun = join(root, 'dist/jailrun');
+const latency = join(root, 'build/latency');
+const operations = join(root, 'build/operations');
+
+/** The jail and the AppArmor profile say the same, as far as both can. */
+const policy = `version: 1
+roles:
+  bench:
+    id: 700
+    files:
+      read: ["@runtime"]
+      write: [${area}]
+      deny: [${area}/secret]
+    exec: [${area}/program]
+`;
+const profile = `profile jailrun-bench flags=(attach_disconnected) {
+  ${tree}/{lib,lib64,usr,etc}/** mr,
+  ${tree}${area}/** rwlk,
+  ${tree}${area}/ r,
+  deny ${tree}${area}/secret/** rwlk,
+  ${tree}${area}/program mrix,
+  signal,
+  unix,
+}
+`;
 
 function check(words, options = {}) {
   const { status, stdout, stderr, error } = spawnSync(words[0], words.slice(1), {
@@ -31,45 +59,78 @@ function copyProgram(program) {
   }
 }
 
-/** In the guest: a small root of its own, and each command's median in it. */
-function measure() {
-  mkdirSync(tree);
-  check(['mount', '-t', 'tmpfs', 'tmpfs', tree]);
-  for (const directory of ['dev', 'proc', 'sys', 'tmp', 'run', 'etc']) mkdirSync(join(tree, directory));
-  for (const directory of ['dev', 'proc', 'sys'])
-    check(['mount', '--rbind', `/${directory}`, join(tree, directory)]);
-  const node = process.execPath;
-  for (const program of [node, '/bin/true', join(root, 'build/latency')]) copyProgram(program);
-  copyProgram(join(root, 'dist/jailrun.node'));
-  cpSync(join(root, 'dist'), join(tree, root, 'dist'), { recursive: true });
+const inTree = (words) =>
+  check(['chroot', tree, ...words], { env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' } });
 
-  const jailrun = join(root, 'dist/jailrun');
-  check(['chroot', tree, jailrun, 'attach']);
+/** Loads the profile; false on a guest whose kernel does not have AppArmor on. */
+function loadAppArmor() {
+  if (!readFileSync('/sys/kernel/security/lsm', 'utf8').includes('apparmor')) return false;
+  check(['/usr/sbin/apparmor_parser', '--replace', '--skip-cache'], { input: profile });
+  return true;
+}
+
+/** The median of each operation, run by `starter` and held by what `holder` names. */
+function measureOperations(starter, holder = []) {
+  const lines = inTree([...starter, operations, area, ...holder])
+    .trim()
+    .split('\n');
+  return new Map(lines.map((line) => line.split(':')).map(([name, ticks]) => [name, Number(ticks)]));
+}
+
+function printOperations(base, columns) {
+  const head = Object.keys(columns).map((name) => name.padStart(12));
+  console.log(`${'operation'.padEnd(32)}${'instructions'.padStart(13)}${head.join('')}`);
+  for (const [name, ticks] of base) {
+    const ratios = Object.values(columns).map((column) => (column.get(name) / ticks).toFixed(3).padStart(12));
+    console.log(`${name.padEnd(32)}${String(ticks).padStart(13)}${ratios.join('')}`);
+  }
+}
+
+function measureStart() {
   const permissive = [jailrun, '--role', 'permissive'];
   const commands = {
-    'node -e 0': [node, '-e', '0'],
+    'node -e 0': [process.execPath, '-e', '0'],
     'jailrun --role permissive -- true': [...permissive, '--', '/bin/true'],
     'jailrun --role permissive --exec -- true': [...permissive, '--exec', '--', '/bin/true'],
   };
   let unit;
-  console.log(`${'start to end'.padEnd(44)}${'million'.padStart(9)}${'ratio'.padStart(8)}    least to most`);
+  console.log(
+    `\n${'start to end'.padEnd(44)}${'million'.padStart(9)}${'ratio'.padStart(8)}    least to most`,
+  );
   for (const [name, words] of Object.entries(commands)) {
-    const clean = { env: { PATH: '/usr/bin:/bin' } };
-    const output = check(
-      ['/usr/sbin/chroot', tree, join(root, 'build/latency'), String(rounds), ...words],
-      clean,
-    );
+    const output = inTree([latency, String(rounds), ...words]);
     const [median, least, most] = output.split(' ').map((ticks) => Number(ticks) / 1e6);
     unit ??= median;
-    console.log(
-      name.padEnd(44) +
-        median.toFixed(1).padStart(9) +
-        (median / unit).toFixed(2).padStart(8) +
-        `    ${least.toFixed(1)} to ${most.toFixed(1)}`,
-    );
+    const figures = median.toFixed(1).padStart(9) + (median / unit).toFixed(2).padStart(8);
+    console.log(`${name.padEnd(44)}${figures}    ${least.toFixed(1)} to ${most.toFixed(1)}`);
   }
 }
 
+/** In the guest: a small root of its own, and the measurements in it. */
+function measure() {
+  mkdirSync(tree);
+  check(['mount', '-t', 'tmpfs', '-o', 'mode=755', 'tmpfs', tree]);
+  for (const directory of ['dev', 'proc', 'sys', 'tmp', 'run', 'etc']) mkdirSync(join(tree, directory));
+  for (const directory of ['dev', 'proc', 'sys'])
+    check(['mount', '--rbind', `/${directory}`, join(tree, directory)]);
+  const programs = [process.execPath, '/bin/true', latency, operations, join(root, 'dist/jailrun.node')];
+  for (const program of programs) copyProgram(program);
+  cpSync(join(root, 'dist'), join(tree, root, 'dist'), { recursive: true });
+  mkdirSync(join(tree, area), { recursive: true });
+  cpSync(join(root, 'build/exit'), join(tree, area, 'program'));
+  writeFileSync(join(tree, 'etc/bench.yaml'), policy, { mode: 0o644 });
+
+  const without = measureOperations([]);
+  const profiled = loadAppArmor() ? measureOperations([], ['apparmor', 'jailrun-bench']) : undefined;
+  const landlocked = measureOperations([], ['landlock']);
+  inTree([jailrun, 'attach']);
+  const unjailed = measureOperations([]);
+  const role = ['--policy', '/etc/bench.yaml', '--role', 'bench'];
+  const jailed = measureOperations([jailrun, ...role, '--exec', '--']);
+  const columns = { unjailed, jailed, Landlock: landlocked, ...(profiled && { AppArmor: profiled }) };
+  printOperations(without, columns);
+  measureStart();
+}
 await main(async () => {
   const { values } = parseArgs({
     options: {
@@ -84,7 +145,7 @@ await main(async () => {
   const { setup } = await import('./setup.mjs');
   const { boot, lsmModes } = await import('./vm.mjs');
   if (!(values.lsm in lsmModes)) throw new Failure(`--lsm is one of ${Object.keys(lsmModes).join(', ')}`);
-  await setup({ vm: true, kernels: [values.kernel] });
+  await setup({ vm: true, bench: true, kernels: [values.kernel] });
   console.log(`Linux ${values.kernel}, programs attached by ${values.lsm}; guest instructions:`);
   const { status, reported, reason } = await boot({
     kernel: values.kernel,

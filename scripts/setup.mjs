@@ -11,20 +11,27 @@ import { Failure, main, root, run, step } from './progress.mjs';
 const packages = {
   build: ['bpftool', 'clang-14', 'g++', 'gcc', 'libbpf-dev', 'libc6-dev', 'make', 'python3'],
   check: ['clang-format-14', 'curl', 'iproute2', 'nginx-light', 'procps', 'strace'],
+  bench: ['apparmor'],
   vm: ['busybox-static', 'cpio', 'e2fsprogs', 'kmod', 'qemu-system-x86', 'xz-utils', 'zstd'],
 };
 
 /** What the installation of `packages` would start, now and at every boot. */
-const services = ['nginx'];
+const services = ['nginx', 'apparmor'];
 
 /**
- * @param {{ vm: boolean, kernels?: string[] }} options whether VMs will be booted, and with which kernels
+ * @param {{ vm: boolean, bench?: boolean, kernels?: string[] }} options whether VMs will be booted, whether
+ *   others will be measured beside jailrun, and with which kernels
  * @throws {Failure} that says what is missing and how to get it
  */
-export async function setup({ vm, kernels = series }) {
+export async function setup({ vm, bench = false, kernels = series }) {
   if (process.getuid() !== 0)
     throw new Failure('installing packages and loading BPF programs need root; run this as root: sudo npm …');
-  await installPackages([...packages.build, ...packages.check, ...(vm ? packages.vm : [])]);
+  await installPackages([
+    ...packages.build,
+    ...packages.check,
+    ...(vm ? packages.vm : []),
+    ...(bench ? packages.bench : []),
+  ]);
   await installNodeModules();
   await build();
   if (vm) await fetchKernels(kernels);

@@ -9,26 +9,10 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <x86intrin.h>
+
+#include "counter.h"
 
 enum { MOST_ROUNDS = 1000 };
-
-static unsigned long long now(void)
-{
-	unsigned long long ticks;
-
-	_mm_lfence();
-	ticks = __rdtsc();
-	_mm_lfence();
-	return ticks;
-}
-
-static int compare(const void *a, const void *b)
-{
-	unsigned long long x = *(const unsigned long long *)a, y = *(const unsigned long long *)b;
-
-	return (x > y) - (x < y);
-}
 
 int main(int argc, char *argv[])
 {
@@ -56,7 +40,7 @@ int main(int argc, char *argv[])
 		if (i >= 0)
 			ticks[i] = now() - begin;
 	}
-	qsort(ticks, rounds, sizeof(*ticks), compare);
+	sort_ticks(ticks, rounds);
 	printf("%llu %llu %llu\n", ticks[rounds / 2], ticks[0], ticks[rounds - 1]);
 	return 0;
 }

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * operations DIRECTORY [landlock | apparmor PROFILE]: makes each operation many times below the directory
+ * and prints a line "NAME:MEDIAN" for each, in ticks. First it restricts itself by Landlock to the directory,
+ * or enters an AppArmor profile. A jail it gets from whoever starts it.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/landlock.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "counter.h"
+
+enum { WARM = 20, ROUNDS = 200 };
+
+static void must(int good, const char *what)
+{
+	if (good)
+		return;
+	fprintf(stderr, "operations: %s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+static void open_shallow(void)
+{
+	close(open("file", O_RDONLY));
+}
+
+static void open_deep(void)
+{
+	close(open("1/2/3/4/5/6/file", O_RDONLY));
+}
+
+static void open_write(void)
+{
+	close(open("1/2/file", O_WRONLY));
+}
+
+/* Each is opened once in a while only, so a jail has much to remember. */
+static void open_many(void)
+{
+	static int next;
+	char name[32];
+
+	snprintf(name, sizeof(name), "1/2/many/%d", next++ % 100);
+	close(open(name, O_RDONLY));
+}
+
+static void look(void)
+{
+	struct stat found;
+
+	must(stat("1/2/file", &found) == 0, "stat");
+}
+
+static void create_and_remove(void)
+{
+	close(open("1/new", O_CREAT | O_WRONLY, 0600));
+	must(unlink("1/new") == 0, "unlink");
+}
+
+static void rename_there_and_back(void)
+{
+	must(rename("1/2/file", "1/2/other") == 0 && rename("1/2/other", "1/2/file") == 0, "rename");
+}
+
+static void fork_and_wait(void)
+{
+	pid_t child = fork();
+
+	if (child == 0)
+		_exit(0);
+	must(waitpid(child, NULL, 0) == child, "fork");
+}
+
+static void execute(void)
+{
+	char *const words[] = {"true", NULL};
+	pid_t child = vfork();
+	int status;
+
+	if (child == 0) {
+		execv("program", words);
+		_exit(127);
+	}
+	must(waitpid(child, &status, 0) == child && status == 0, "exec");
+}
+
+static const struct {
+	const char *name;
+	void (*operation)(void);
+} operations[] = {
+    {"open and close", open_shallow},
+    {"open and close, six deep", open_deep},
+    {"open and close to write", open_write},
+    {"open and close, of 100 files", open_many},
+    {"stat", look},
+    {"create and unlink", create_and_remove},
+    {"rename twice", rename_there_and_back},
+    {"fork", fork_and_wait},
+    {"exec", execute},
+};
+
+static void make_tree(const char *directory)
+{
+	char path[64];
+
+	must(chdir(directory) == 0, directory);
+	close(open("file", O_CREAT | O_WRONLY, 0644));
+	must(mkdir("1", 0755) == 0 || errno == EEXIST, "mkdir");
+	for (int i = 2; i <= 6; i++) {
+		strcpy(path, "1");
+		for (int j = 2; j <= i; j++)
+			sprintf(path + strlen(path), "/%d", j);
+		must(mkdir(path, 0755) == 0 || errno == EEXIST, "mkdir");
+	}
+	must(mkdir("1/2/many", 0755) == 0 || errno == EEXIST, "mkdir");
+	for (int i = 0; i < 100; i++) {
+		snprintf(path, sizeof(path), "1/2/many/%d", i);
+		close(open(path, O_CREAT | O_WRONLY, 0644));
+	}
+	close(open("1/2/file", O_CREAT | O_WRONLY, 0644));
+	close(open("1/2/3/4/5/6/file", O_CREAT | O_WRONLY, 0644));
+}
+
+static void restrict_by_landlock(const char *directory)
+{
+	__u64 all = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1;
+	struct landlock_ruleset_attr ruleset = {.handled_access_fs = all};
+	struct landlock_path_beneath_attr beneath = {.allowed_access = all};
+	int fd = syscall(SYS_landlock_create_ruleset, &ruleset, sizeof(ruleset), 0);
+
+	beneath.parent_fd = open(directory, O_PATH | O_CLOEXEC);
+	must(fd >= 0 && beneath.parent_fd >= 0, "landlock_create_ruleset");
+	must(syscall(SYS_landlock_add_rule, fd, LANDLOCK_RULE_PATH_BENEATH, &beneath, 0) == 0,
+	     "landlock_add_rule");
+	must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "no_new_privs");
+	must(syscall(SYS_landlock_restrict_self, fd, 0) == 0, "landlock_restrict_self");
+}
+
+static void enter_profile(const char *profile)
+{
+	char text[128];
+	int fd = open("/proc/self/attr/apparmor/current", O_WRONLY | O_CLOEXEC);
+	int length = snprintf(text, sizeof(text), "changeprofile %s", profile);
+
+	must(fd >= 0 && write(fd, text, length) == length, "changeprofile");
+	close(fd);
+}
+
+int main(int argc, char *argv[])
+{
+	static unsigned long long ticks[ROUNDS];
+
+	must(argc >= 2, "usage: operations DIRECTORY [landlock]");
+	make_tree(argv[1]);
+	if (argc == 3)
+		restrict_by_landlock(argv[1]);
+	if (argc == 4)
+		enter_profile(argv[3]);
+	for (size_t i = 0; i < sizeof(operations) / sizeof(*operations); i++) {
+		for (int round = -WARM; round < ROUNDS; round++) {
+			unsigned long long begin = now();
+
+			operations[i].operation();
+			if (round >= 0)
+				ticks[round] = now() - begin;
+		}
+		sort_ticks(ticks, ROUNDS);
+		printf("%s:%llu\n", operations[i].name, ticks[ROUNDS / 2]);
+	}
+	return 0;
+}
