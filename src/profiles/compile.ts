@@ -16,7 +16,7 @@
 import { Access, KeyKind, Limit, Reason, Role, Rule, RuleFlag, RuleKey, Scope } from '../abi.js';
 import { splitPath, toByteString } from './locate.js';
 import { hasPaths, type Mount, visibleMounts } from './mounts.js';
-import { type LocatedRole, type PathRule, PolicyError, type RuleSource } from './policy.js';
+import { type LocatedRole, type PathRule, PolicyError, type Port, type RuleSource } from './policy.js';
 
 export interface CompiledRole {
   /** The key of `roles` and `role_rules`: equal compiled roles have equal digests. Never 0. */
@@ -47,9 +47,8 @@ export function compile(role: LocatedRole, mounts: readonly Mount[]): CompiledRo
   const entries = walked ? encodeStates(growTree(role, visibleMounts(mounts), execRules), role) : [];
   for (const [index, rule] of role.ports.entries()) {
     const kind = rule.section === 'network.bind' ? KeyKind.BIND : KeyKind.CONNECT;
-    const state = ((rule.protocol << 16) | rule.port) >>> 0;
     const number = role.paths.length + index + 1;
-    entries.push([encodeKey(kind, state), encodeRule({ rule: number })]);
+    entries.push([encodeKey(kind, portState(rule)), encodeRule({ rule: number })]);
   }
   entries.sort(([a], [b]) => Buffer.compare(a, b));
   return {
@@ -61,6 +60,10 @@ export function compile(role: LocatedRole, mounts: readonly Mount[]): CompiledRo
     entries,
     rules: [...role.paths.map(sourceOf), ...role.ports.map(sourceOf)],
   };
+}
+
+function portState({ protocol, port }: Port): number {
+  return ((protocol << 16) | port) >>> 0;
 }
 
 function denies(role: LocatedRole): boolean {
@@ -329,12 +332,19 @@ function encodeKey(kind: KeyKind, state: number, name = ''): Uint8Array {
   return RuleKey.encode({ state, kind, length: name.length, name: Buffer.from(name, 'latin1') });
 }
 
-/** What an operation asks: `access` is a union of Access flags, `path` text from the device's root. */
-export interface Question {
+/** What an operation asks of a path: `access` is a union of Access flags, `path` text from the device's root. */
+export interface PathQuestion {
   device: number;
   path: string;
   access: number;
 }
+
+/** What an operation asks of a port: to bind it, or to connect to it on any host. */
+export interface PortQuestion extends Port {
+  kind: typeof KeyKind.BIND | typeof KeyKind.CONNECT;
+}
+
+export type Question = PathQuestion | PortQuestion;
 
 export interface Decision {
   granted: boolean;
@@ -344,16 +354,20 @@ export interface Decision {
 }
 
 /** Answers as the kernel side does, from the same entries. It must be changed together with that. */
-export function decide(compiled: CompiledRole, { device, path, access }: Question): Decision {
-  const scopes = Role.decode(compiled.role);
-  const scope = access & Access.EXEC ? scopes.exec : scopes.files;
+export function decide(compiled: CompiledRole, question: Question): Decision {
+  const scope = scopeFor(question, Role.decode(compiled.role));
   if (scope !== Scope.RULES) return { granted: scope === Scope.ANY, rule: 0, reason: Reason.RULE };
   const map = new Map(compiled.entries.map(([key, value]) => [Buffer.from(key).toString('latin1'), value]));
   const lookUp = (kind: KeyKind, state: number, name = ''): Rule | undefined => {
     const value = map.get(Buffer.from(encodeKey(kind, state, name)).toString('latin1'));
     return value && Rule.decode(value);
   };
+  if ('kind' in question) {
+    const rule = lookUp(question.kind, portState(question));
+    return { granted: rule !== undefined, rule: rule?.rule ?? 0, reason: Reason.RULE };
+  }
 
+  const { device, path, access } = question;
   const components = splitPath(toByteString(path));
   if (components.length > Limit.MAX_DEPTH) return { granted: false, rule: 0, reason: Reason.TOO_DEEP };
   const start = lookUp(KeyKind.DEVICE, device);
@@ -369,4 +383,9 @@ export function decide(compiled: CompiledRole, { device, path, access }: Questio
   }
   const granted = (at.access & access) === access;
   return { granted, rule: access & Access.EXEC ? at.execRule : at.rule, reason: Reason.RULE };
+}
+
+function scopeFor(question: Question, { files, exec, network }: Role): number {
+  if ('kind' in question) return network;
+  return question.access & Access.EXEC ? exec : files;
 }
