@@ -361,6 +361,11 @@ function readRole(reader: Reader, name: string, { place, value, where }: Entry):
     isSeq(node) ? readPaths(reader, node, at) : reader.word(node, at, ['any', 'none'], 'a list'),
   );
   const network = read('network', (node, at) => readNetwork(reader, node, at));
+  const sections: RoleDefinition['sections'] = {};
+  for (const section of ['files', 'exec', 'network'] as const) {
+    const entry = entries.get(section);
+    if (entry) sections[section] = entry.place;
+  }
   const idNode = entries.get('id');
   if (id === undefined || !idNode) return undefined;
   return {
@@ -373,6 +378,7 @@ function readRole(reader: Reader, name: string, { place, value, where }: Entry):
     ...(files && { files }),
     ...(exec && { exec }),
     ...(network && { network }),
+    sections,
   };
 }
 

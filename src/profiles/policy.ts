@@ -23,6 +23,8 @@ export interface Port {
   port: number;
 }
 
+/** The parts of a role that decide, each of which may also be `any` or `none` as a whole. */
+export type Section = 'files' | 'exec' | 'network';
 export type PathSection = 'files.read' | 'files.write' | 'files.deny' | 'exec';
 export type PortSection = 'network.bind' | 'network.connect';
 
@@ -44,6 +46,8 @@ export interface RoleDefinition extends Place {
   files?: 'any' | 'none' | { read: PathList; write: PathList; deny: PathList };
   exec?: 'any' | 'none' | PathList;
   network?: 'any' | 'none' | { bind: Written<Port>[]; connect: Written<Port>[] };
+  /** Where the sections are written; the role's own place stands in for one that is missing. */
+  sections?: Partial<Record<Section, Place>>;
 }
 
 /** What one policy file says, checked in itself but not against the other files. */
@@ -75,6 +79,10 @@ export interface ResolvedRole {
   name: string;
   id: number;
   description: string;
+  /** Where the role is defined. */
+  place: Place;
+  /** Where each section that somebody wrote has its last word: in the role itself or in a base. */
+  sections: Partial<Record<Section, Place>>;
   audit: boolean;
   files: Scope;
   exec: Scope;

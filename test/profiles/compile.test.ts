@@ -45,6 +45,8 @@ function roleOf(lists: Lists, changes: Partial<ResolvedRole> = {}): ResolvedRole
     name: 'r',
     id: 3,
     description: '',
+    place: { file: 'p.yaml', line: 1, column: 1 },
+    sections: {},
     audit: false,
     files: Scope.RULES,
     exec: lists.exec ? Scope.RULES : Scope.NONE,

@@ -17,6 +17,8 @@ function reading(...paths: string[]): ResolvedRole {
     name: 'r',
     id: 1,
     description: '',
+    place: { file: 'p.yaml', line: 1, column: 1 },
+    sections: {},
     audit: false,
     files: Scope.RULES,
     exec: Scope.NONE,
