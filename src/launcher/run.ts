@@ -5,7 +5,7 @@ import { addon } from './addon.js';
 import { JailrunError } from './error.js';
 import { type Kernel, openPins } from './kernel.js';
 import { makePod, type NewPod, podName, removeDeadPods, unmakePod } from './pods.js';
-import { compileRole } from './role.js';
+import { compileRole, findRole, requireOneRole } from './role.js';
 
 export interface RunRequest {
   /** The roles named. One is needed; a stack of several is not enforced by this version. */
@@ -22,12 +22,16 @@ export interface RunRequest {
 
 /** Makes the pod, sends the plan to the front and ends this process. Throws a JailrunError when anything fails. */
 export async function run(request: RunRequest): Promise<never> {
-  const role = await compileRole(requireOneRole(request.role), request.policy);
+  const name = requireOneRole(request.role, 'jailrun --role NAME -- COMMAND');
+  const definition = await findRole(name, request.policy);
+  const role = compileRole(definition);
   const kernel = openPins() ?? (await import('./attach.js')).attach();
   removeDeadPods(kernel);
   const pod = makePod({
     name: podName(request.name ?? request.command),
     role: role.name,
+    definition: definition.place,
+    network: definition.network,
     command: request.command,
     json: request.json === true,
     rules: role.rules,
@@ -45,22 +49,6 @@ export async function run(request: RunRequest): Promise<never> {
     throw error;
   }
   return addon.exitNow(0);
-}
-
-function requireOneRole([role, ...more]: string[] = []): string {
-  if (role === undefined) {
-    throw new JailrunError(
-      'USAGE',
-      'No role is named, so nothing would be allowed. Name one: jailrun --role NAME -- COMMAND',
-    );
-  }
-  if (more.length > 0) {
-    throw new JailrunError(
-      'USAGE',
-      `Several roles are named (${[role, ...more].join(', ')}), and this version enforces one. Name one --role, or write a role that extends them.`,
-    );
-  }
-  return role;
 }
 
 function sendPlan(kernel: Kernel, pod: NewPod, request: RunRequest): void {
