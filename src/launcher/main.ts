@@ -12,6 +12,18 @@ declare const JAILRUN_VERSION: string;
 
 type RunOptions = Omit<RunRequest, 'command' | 'position'>;
 
+/** What decides which roles there are, and which of them is meant. */
+type RoleOptions = Pick<RunRequest, 'role' | 'policy' | 'json'>;
+
+const collect = (name: string, earlier: string[] = []): string[] => [...earlier, name];
+
+/** The options of a subcommand; those in front of it count, too. */
+function roleOptions(command: Command): RoleOptions {
+  const before = command.parent?.opts<RoleOptions>();
+  const own = command.opts<RoleOptions>();
+  return { ...before, ...own, role: [...(before?.role ?? []), ...(own.role ?? [])] };
+}
+
 /**
  * The options end at the first `--`: no parser sees what follows, so no word of the command can be
  * taken for an option or a subcommand. A `--` behind the command's name is the command's.
@@ -29,10 +41,7 @@ function buildProgram(args: string[]): Command {
     .helpOption('-h, --help', 'show this help')
     .version(JAILRUN_VERSION, '--version', 'show the version')
     .argument('[command...]')
-    .option('--role <name>', 'what the command may do (needed)', (name, earlier: string[] = []) => [
-      ...earlier,
-      name,
-    ])
+    .option('--role <name>', 'what the command may do (needed)', collect)
     .option('--policy <file>', 'read this policy file (YAML) before the system’s and the built-in ones')
     .option('--audit', 'deny nothing; report what would have been denied')
     .option('--name <name>', 'the pod’s name in reports and in its cgroup')
@@ -41,6 +50,9 @@ function buildProgram(args: string[]): Command {
     .enablePositionalOptions()
     .passThroughOptions()
     .exitOverride()
+    .hook('preSubcommand', () => {
+      process.stdout.on('error', (error) => failOnOutput(error, options.includes('--json')));
+    })
     .configureOutput({ outputError: () => {} })
     .addHelpText(
       'after',
@@ -83,7 +95,42 @@ Example: jailrun --role webserver -- nginx -g 'daemon off;'`,
     .description('check this host, one line a check, each failure with its fix')
     .option('--json', 'as JSON lines')
     .action(async ({ json }: { json?: true }) => (await import('./doctor.js')).doctor(json === true));
+  program
+    .command('check')
+    .description('find every problem of policy files, and whether this host can enforce their roles')
+    .argument('<file...>')
+    .option('--json', 'as JSON lines')
+    .action(async (files: string[], _, command: Command) => {
+      await (await import('./check.js')).check(files, roleOptions(command).json === true);
+    });
+  program
+    .command('explain')
+    .description('say whether a role allows an operation, and which line of a policy decides')
+    .argument('<operation>', 'read, write, exec, bind or connect')
+    .argument('<target>', 'a path; for bind and connect a port, such as tcp:80')
+    .option('--role <name>', 'the role that is asked (needed)', collect)
+    .option('--policy <file>', 'read this policy file, too')
+    .option('--json', 'as a line of JSON')
+    .action(async (operation: string, target: string, _, command: Command) => {
+      await (await import('./explain.js')).explain({ ...roleOptions(command), operation, target });
+    });
+  program
+    .command('roles')
+    .description('list the roles: name, id, where it is defined, what it is for')
+    .option('--policy <file>', 'read this policy file, too')
+    .option('--json', 'as JSON lines')
+    .action(async (_, command: Command) => {
+      const { policy, json } = roleOptions(command);
+      await (await import('./check.js')).roles(policy, json === true);
+    });
   return program;
+}
+
+/** Who reads only the first lines, as head(1) does, has what it wants. */
+function failOnOutput(error: NodeJS.ErrnoException, json: boolean): void {
+  if (error.code === 'EPIPE') return;
+  const message = `Standard output cannot be written (${error.code}). Make room where it goes.`;
+  fail(new JailrunError('OUTPUT', message, { cause: error }), json);
 }
 
 async function main(args: string[]): Promise<void> {

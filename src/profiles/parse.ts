@@ -467,7 +467,8 @@ function plainForm(components: readonly string[]): string {
   return `/${plain.join('/')}`;
 }
 
-function readPort(text: string): Port | Fault {
+/** A port as a rule names it, or why no rule can. */
+export function readPort(text: string): Port | Fault {
   const bad = (message: string): Fault => ({
     code: 'BAD_PORT',
     message: `${JSON.stringify(text)} ${message}`,
