@@ -7,6 +7,7 @@ import { describe, test } from 'node:test';
 import { distDirectory } from '../src/launcher/addon.js';
 import { parse } from '../src/profiles/parse.js';
 import { resolve } from '../src/profiles/resolve.js';
+import { makeArea } from './launcher/command.js';
 
 const root = join(distDirectory, '..');
 const readme = readFileSync(join(root, 'README.md'), 'utf8');
@@ -15,7 +16,7 @@ const help = (...command: string[]): string =>
 /** In the manual's source an option is `Fl -name`, and its dashes are escaped elsewhere. */
 const manual = readFileSync(join(root, 'man/jailrun.1'), 'utf8').replaceAll('Fl -', '--');
 
-const subcommands = [...help().matchAll(/^ {2}([a-z]+)(?: \[options\])? {2,}\S/gm)].map(
+const subcommands = [...help().matchAll(/^ {2}([a-z]+)(?: \[options\])?(?: <[a-z.]+>)* {2,}\S/gm)].map(
   (match) => match[1] ?? '',
 );
 const optionsOf = (text: string): string[] =>
@@ -23,7 +24,7 @@ const optionsOf = (text: string): string[] =>
 
 describe('the README and the manual page name', () => {
   test('every subcommand', () => {
-    assert.deepEqual(subcommands, ['attach', 'detach', 'status', 'doctor']);
+    assert.deepEqual(subcommands, ['attach', 'detach', 'status', 'doctor', 'check', 'explain', 'roles']);
     for (const name of subcommands) {
       assert.match(readme, new RegExp(`^\\| \`${name}\\b`, 'm'));
       assert.match(manual, new RegExp(`^\\.It Cm ${name}\\b`, 'm'));
@@ -44,9 +45,27 @@ describe('the README and the manual page name', () => {
   });
 });
 
+/** The policy that the README shows. */
+const example = /```yaml\n(.*?)```/s.exec(readme)?.[1] ?? '';
+
 test('the README’s policy is one that loads', () => {
   const files = readdirSync(join(root, 'profiles')).filter((name) => name.endsWith('.yaml'));
   const builtIn = files.map((name) => parse(readFileSync(join(root, 'profiles', name)), name));
-  const example = /```yaml\n(.*?)```/s.exec(readme)?.[1] ?? '';
   assert.ok(resolve([...builtIn, parse(Buffer.from(example), 'README.md')]).has('shop'));
+});
+
+test('explain answers what the README shows', (t) => {
+  const area = makeArea();
+  t.after(() => area.remove());
+  const policy = area.policy('shop.yaml', example);
+  const shown = /```console\n(\$ jailrun explain .*?)```/s.exec(readme)?.[1] ?? '';
+  const dialogues = shown
+    .replaceAll('/etc/shop.yaml', policy)
+    .split(/^\$ jailrun /m)
+    .slice(1);
+  assert.ok(dialogues.length >= 4);
+  for (const dialogue of dialogues) {
+    const [command = '', ...answer] = dialogue.trimEnd().split('\n');
+    assert.deepEqual(area.run(command.split(' '), 'nobody').lines, answer, command);
+  }
 });

@@ -12,6 +12,20 @@ declare const JAILRUN_VERSION: string;
 
 type RunOptions = Omit<RunRequest, 'command' | 'position'>;
 
+/** What decides which roles there are, and which of them is meant. */
+type RoleOptions = Pick<RunRequest, 'role' | 'policy' | 'var' | 'json'>;
+
+/** For an option that may be given several times. */
+const collect = (value: string, earlier: string[] = []): string[] => [...earlier, value];
+
+/** The options of a subcommand; those in front of it count, too. */
+function roleOptions(command: Command): RoleOptions {
+  const before = command.parent?.opts<RoleOptions>();
+  const own = command.opts<RoleOptions>();
+  const both = (name: 'role' | 'var') => [...(before?.[name] ?? []), ...(own[name] ?? [])];
+  return { ...before, ...own, role: both('role'), var: both('var') };
+}
+
 /**
  * The options end at the first `--`: no parser sees what follows, so no word of the command can be
  * taken for an option or a subcommand. A `--` behind the command's name is the command's.
@@ -20,9 +34,6 @@ function optionsOf(args: string[]): string[] {
   const end = args.indexOf('--');
   return end < 0 ? args : args.slice(0, end);
 }
-
-/** For an option that may be given several times. */
-const collect = (value: string, earlier: string[] = []): string[] => [...earlier, value];
 
 function buildProgram(args: string[]): Command {
   const options = optionsOf(args);
@@ -42,6 +53,9 @@ function buildProgram(args: string[]): Command {
     .enablePositionalOptions()
     .passThroughOptions()
     .exitOverride()
+    .hook('preSubcommand', () => {
+      process.stdout.on('error', (error) => failOnOutput(error, options.includes('--json')));
+    })
     .configureOutput({ outputError: () => {} })
     .addHelpText(
       'after',
@@ -84,7 +98,43 @@ Example: jailrun --role webserver -- nginx -g 'daemon off;'`,
     .description('check this host, one line a check, each failure with its fix')
     .option('--json', 'as JSON lines')
     .action(async ({ json }: { json?: true }) => (await import('./doctor.js')).doctor(json === true));
+  program
+    .command('check')
+    .description('find every problem of policy files, and whether this host can enforce their roles')
+    .argument('<file...>')
+    .option('--json', 'as JSON lines')
+    .action(async (files: string[], _, command: Command) => {
+      await (await import('./check.js')).check(files, roleOptions(command).json === true);
+    });
+  program
+    .command('explain')
+    .description('say whether a role allows an operation, and which line of a policy decides')
+    .argument('<operation>', 'read, write, exec, bind or connect')
+    .argument('<target>', 'a path; for bind and connect a port, such as tcp:80')
+    .option('--role <name>', 'the role that is asked (needed)', collect)
+    .option('--policy <file>', 'read this policy file, too')
+    .option('--var <name=value>', 'bind a variable that the role declares; repeatable', collect)
+    .option('--json', 'as a line of JSON')
+    .action(async (operation: string, target: string, _, command: Command) => {
+      await (await import('./explain.js')).explain({ ...roleOptions(command), operation, target });
+    });
+  program
+    .command('roles')
+    .description('list the roles: name, id, where it is defined, what it is for')
+    .option('--policy <file>', 'read this policy file, too')
+    .option('--json', 'as JSON lines')
+    .action(async (_, command: Command) => {
+      const { policy, json } = roleOptions(command);
+      await (await import('./check.js')).roles(policy, json === true);
+    });
   return program;
+}
+
+/** Who reads only the first lines, as head(1) does, has what it wants. */
+function failOnOutput(error: NodeJS.ErrnoException, json: boolean): void {
+  if (error.code === 'EPIPE') return;
+  const message = `Standard output cannot be written (${error.code}). Make room where it goes.`;
+  fail(new JailrunError('OUTPUT', message, { cause: error }), json);
 }
 
 async function main(args: string[]): Promise<void> {

@@ -18,20 +18,14 @@ import {
   writeSync,
 } from 'node:fs';
 import { basename, join } from 'node:path';
+import type { Scope } from '../abi.js';
 import { addon } from './addon.js';
 import { isPopulated, makeCgroup, ownCgroup, removeCgroup } from './cgroup.js';
 import { JailrunError } from './error.js';
 import type { Kernel } from './kernel.js';
+import type { PolicyLine } from './verdict.js';
 
 const stateDirectory = '/run/jailrun/pods';
-
-/** A rule as a report shows it: its text and where the policy says it. */
-export interface RuleText {
-  section: string;
-  text: string;
-  file: string;
-  line: number;
-}
 
 /** What the first line of a state file says. */
 export interface PodHeader {
@@ -39,10 +33,14 @@ export interface PodHeader {
   name: string;
   cgroup: string;
   role: string;
+  /** Where the role is defined; missing in a file that an earlier version left. */
+  definition?: { file: string; line: number };
+  /** What the role says about the network; missing like `definition`. */
+  network?: Scope;
   command: string;
   json: boolean;
   /** Rule number n of the role is rules[n - 1]. */
-  rules: RuleText[];
+  rules: PolicyLine[];
 }
 
 /** A pod as its state file tells. The id is missing when its maker died before it had one. */

@@ -1,10 +1,20 @@
 // What a supervised run says at its end: each denial once, with the rule that would allow it.
 import { readFileSync } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
-import { type Denial, Hook, Operation, Reason } from '../abi.js';
+import { type Denial, Hook, Operation, Reason, Scope } from '../abi.js';
 import { type Mount, parseMountinfo, visiblePath } from '../profiles/mounts.js';
 import { readDenials } from './kernel.js';
 import { type PodHeader, readState } from './pods.js';
+import {
+  deniedBy,
+  type Grant,
+  grantFor,
+  inRole,
+  mend,
+  type PolicyLine,
+  printable,
+  reasonText,
+} from './verdict.js';
 
 /** Descriptors on which the front hands the reporter two maps. */
 const PODS_FD = 3;
@@ -51,25 +61,18 @@ export interface DenialReport {
   /** Why, where it is not simply that no rule grants it. */
   reason?: string;
   /** The rule that decided, as the policy has it. */
-  rule?: { section: string; text: string; file: string; line: number };
-  /** The rule to add to the role, where one can be named. */
-  allow?: { section: string; text: string };
+  rule?: PolicyLine;
+  /** What to add to the role, where it can be named. */
+  allow?: Grant;
 }
-
-const reasons: Partial<Record<Reason, string>> = {
-  [Reason.UNKNOWN_DEVICE]: 'it lies on a file system that was not mounted when the jail began',
-  [Reason.TOO_DEEP]: 'it lies too deep in its file system to be decided',
-  [Reason.DISCONNECTED]: 'no path leads to it',
-  [Reason.BROKEN]: 'the role could not be looked up',
-  [Reason.FAMILY]: 'no rule can name this kind of socket; network: any allows it',
-};
 
 /** Turns the kernel's record into what people and programs read. Pure. */
 export function describeDenial(denial: Denial, pod: PodHeader, mounts: Mount[]): DenialReport {
-  const operation = nameOf(Operation, denial.operation);
-  const target = targetOf(denial, mounts);
+  const path = visibleTarget(denial, mounts);
   const rule = pod.rules[denial.rule - 1];
-  const allow = allowingRule(denial, operation, target);
+  const reason = reasonOf(denial, pod);
+  const allow =
+    reason === undefined || denial.reason === Reason.FAMILY ? allowing(denial, pod, path) : undefined;
   return {
     version: 1,
     type: 'denial',
@@ -85,11 +88,11 @@ export function describeDenial(denial: Denial, pod: PodHeader, mounts: Mount[]):
     startTime: String(denial.startTime),
     command: text(denial.comm),
     hook: nameOf(Hook, denial.hook),
-    operation,
-    target,
+    operation: nameOf(Operation, denial.operation),
+    target: path ?? targetOf(denial),
     error: getSystemErrorName(-denial.error),
     audit: denial.audit === 1,
-    ...(denial.reason !== Reason.RULE && { reason: reasons[denial.reason as Reason] ?? 'unknown' }),
+    ...(reason && { reason }),
     ...(rule && { rule }),
     ...(allow && { allow }),
   };
@@ -100,11 +103,15 @@ const text = (bytes: Uint8Array): string => {
   return Buffer.from(end < 0 ? bytes : bytes.subarray(0, end)).toString();
 };
 
-function targetOf(denial: Denial, mounts: Mount[]): string {
-  if (denial.device !== 0) {
-    const path = text(denial.path.subarray(denial.pathStart));
-    return visiblePath(denial.device, path, mounts) ?? path;
-  }
+const rawPath = (denial: Denial): string => text(denial.path.subarray(denial.pathStart));
+
+/** A path that leads to the object; undefined where none does, or where it is no file. */
+function visibleTarget(denial: Denial, mounts: Mount[]): string | undefined {
+  return denial.device === 0 ? undefined : visiblePath(denial.device, rawPath(denial), mounts);
+}
+
+function targetOf(denial: Denial): string {
+  if (denial.device !== 0) return rawPath(denial);
   if (denial.operation === Operation.BPF) return 'bpf(2)';
   if (denial.operation === Operation.FORK) return 'a new task';
   const protocol = protocolNames[denial.protocol] ?? (denial.protocol ? `protocol ${denial.protocol}` : '');
@@ -122,31 +129,29 @@ function address({ family, address: bytes }: Denial): string {
   return new URL(`http://[${groups.join(':')}]`).hostname;
 }
 
-/** The section and text of the rule that would allow it, where adding one rule does. */
-function allowingRule(denial: Denial, operation: string, target: string): DenialReport['allow'] {
-  if (denial.reason === Reason.FAMILY) return { section: 'network', text: 'any' };
-  if (denial.reason !== Reason.RULE) return undefined;
+function reasonOf(denial: Denial, pod: PodHeader): string | undefined {
+  // The kernel side does not ask the files' rules then, so none of them would help.
+  if (denial.reason === Reason.RULE && isUnixSocket(denial) && pod.network === Scope.NONE)
+    return 'its role has no network, which unix sockets belong to';
+  return reasonText(denial.reason);
+}
+
+const isUnixSocket = ({ operation, device }: Denial): boolean =>
+  device !== 0 && (operation === Operation.CONNECT || operation === Operation.SEND);
+
+/** What to add to the role, where adding one thing allows the operation. */
+function allowing(
+  denial: Denial,
+  { rules, definition }: PodHeader,
+  path: string | undefined,
+): Grant | undefined {
+  const network = inRole({ section: 'network', text: 'any' }, definition);
+  if (denial.reason === Reason.FAMILY || denial.operation === Operation.SOCKET) return network;
+  const decided = rules[denial.rule - 1];
+  if (path !== undefined) return grantFor(denial.operation, { path }, decided, definition);
   const protocol = protocolNames[denial.protocol];
-  switch (denial.operation) {
-    case Operation.READ:
-      return { section: 'files.read', text: target };
-    case Operation.WRITE:
-    case Operation.CREATE:
-      return { section: 'files.write', text: target };
-    case Operation.EXEC:
-      return { section: 'exec', text: target };
-    case Operation.BIND:
-    case Operation.LISTEN:
-      return protocol && denial.port
-        ? { section: 'network.bind', text: `${protocol}:${denial.port}` }
-        : undefined;
-    case Operation.CONNECT:
-    case Operation.SEND:
-      if (denial.device !== 0) return { section: 'files.write', text: target };
-      return protocol ? { section: 'network.connect', text: `${protocol}:${denial.port}` } : undefined;
-    default:
-      return operation === 'socket' ? { section: 'network', text: 'any' } : undefined;
-  }
+  if (denial.device !== 0 || !protocol || denial.port === 0) return undefined;
+  return grantFor(denial.operation, { port: `${protocol}:${denial.port}` }, decided, definition);
 }
 
 /** One line for people. */
@@ -154,10 +159,10 @@ export function formatDenial(report: DenialReport, count: number): string {
   const times = count > 1 ? `, ${count} times` : '';
   const verb = report.audit ? 'would be denied' : 'was denied';
   const why = report.rule
-    ? `${report.rule.file}:${report.rule.line} says ${report.rule.section}: ${report.rule.text}`
-    : (report.reason ?? `role ${report.role} does not grant it`);
-  const mend = report.allow ? `; to allow it: ${report.allow.section}: [${report.allow.text}]` : '';
-  return `${report.command}[${report.pid}] ${verb} ${report.operation} ${report.target}${times} (${report.error}): ${why}${mend}`;
+    ? ` ${deniedBy(report.rule)}`
+    : `: ${report.reason ?? `role ${report.role} does not grant it`}`;
+  const what = `${report.operation} ${printable(report.target)}${times}`;
+  return `${printable(report.command)}[${report.pid}] ${verb} ${what} (${report.error})${why}${mend(report.allow)}`;
 }
 
 /**

@@ -2,11 +2,11 @@
 // host's file systems. The YAML parser is loaded only where somebody wrote a policy.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { decodeBuiltIn } from '../profiles/builtin.js';
+import { type BuiltIn, decodeBuiltIn } from '../profiles/builtin.js';
 import { type CompiledRole, compile } from '../profiles/compile.js';
-import { linkReader, readPolicies } from '../profiles/load.js';
-import { locate } from '../profiles/locate.js';
-import { parseMountinfo } from '../profiles/mounts.js';
+import { lenientLinkReader, linkReader, readPolicies } from '../profiles/load.js';
+import { locate, type ReadLink } from '../profiles/locate.js';
+import { type Mount, parseMountinfo } from '../profiles/mounts.js';
 import { PolicyError, type ResolvedRole } from '../profiles/policy.js';
 import { resolve } from '../profiles/resolve.js';
 import { bindVariables } from '../profiles/rulepath.js';
@@ -14,36 +14,111 @@ import { nearest } from '../profiles/spelling.js';
 import { distDirectory } from './addon.js';
 import { JailrunError } from './error.js';
 
+/** The role of a run. Throws a JailrunError USAGE unless exactly one is named. */
+export function requireOneRole([role, ...more]: string[] = [], usage: string): string {
+  if (role === undefined) {
+    throw new JailrunError('USAGE', `No role is named, so nothing would be allowed. Name one: ${usage}`);
+  }
+  if (more.length > 0) {
+    throw new JailrunError(
+      'USAGE',
+      `Several roles are named (${[role, ...more].join(', ')}), and this version enforces one. Name one --role, or write a role that extends them.`,
+    );
+  }
+  return role;
+}
+
+/** The role of this name. Throws a JailrunError UNKNOWN_ROLE or POLICY. */
+export async function findRole(name: string, policyFile: string | undefined): Promise<ResolvedRole> {
+  const roles = await rolesInUse(policyFile);
+  return roles.role(name) ?? unknownRole(name, roles.names);
+}
+
 /**
- * Compiles the role, with these values of its variables, for the mount table of this process. Throws a
- * JailrunError UNKNOWN_ROLE or POLICY.
+ * The role with the values of its variables, each as NAME=VALUE. Throws a JailrunError USAGE or POLICY.
  */
-export async function compileRole(
-  name: string,
-  { policyFile, vars }: { policyFile: string | undefined; vars: ReadonlyMap<string, string> },
-): Promise<CompiledRole> {
+export function bindRole(role: ResolvedRole, texts: readonly string[] = []): ResolvedRole {
+  const values = new Map<string, string>();
+  for (const text of texts) {
+    const [, name, value] = /^([^=]+)=(.*)$/s.exec(text) ?? [];
+    if (name === undefined || value === undefined)
+      throw new JailrunError('USAGE', `--var ${text} is not NAME=VALUE. Say: --var site=/srv/www`);
+    if (values.has(name)) throw new JailrunError('USAGE', `--var gives ${name} two values. Give it one.`);
+    values.set(name, value);
+  }
   try {
-    const role = bindVariables(await findRole(name, policyFile), vars);
-    const mounts = role.paths.length > 0 ? parseMountinfo(readFileSync('/proc/self/mountinfo')) : [];
-    return compile(locate(role, linkReader()), mounts);
+    return bindVariables(role, values);
   } catch (error) {
-    if (error instanceof PolicyError) throw new JailrunError('POLICY', error.message, { cause: error });
-    throw error;
+    throw asJailrunError(error);
   }
 }
 
-async function findRole(name: string, policyFile: string | undefined): Promise<ResolvedRole> {
-  const files = readPolicies({
-    ...(policyFile !== undefined && { policy: policyFile }),
-    env: process.env,
-    cwd: process.cwd(),
-    uid: process.geteuid?.() ?? 0,
-  });
-  const builtIn = decodeBuiltIn(readFileSync(join(distDirectory, 'roles.jsonl'), 'utf8'));
-  if (files.length === 0) return builtIn.role(name) ?? unknownRole(name, builtIn.names);
-  const { parse } = await import('../profiles/parse.js');
-  const roles = resolve([...builtIn.policies(), ...files.map(({ source, file }) => parse(source, file))]);
-  return roles.get(name) ?? unknownRole(name, [...roles.keys()]);
+/** All roles in use. Throws a JailrunError POLICY. */
+export async function listRoles(policyFile: string | undefined): Promise<ResolvedRole[]> {
+  const { names, role } = await rolesInUse(policyFile);
+  return names.map((name) => role(name) ?? unknownRole(name, names));
+}
+
+/** Where nobody wrote a policy, a role is read when it is asked for, and no other. */
+async function rolesInUse(policyFile: string | undefined): Promise<Pick<BuiltIn, 'names' | 'role'>> {
+  const builtIn = readBuiltIn();
+  try {
+    const files = readPolicies({
+      ...(policyFile !== undefined && { policy: policyFile }),
+      env: process.env,
+      cwd: process.cwd(),
+      uid: ownUid(),
+    });
+    if (files.length === 0) return builtIn;
+    const { parse } = await import('../profiles/parse.js');
+    const roles = resolve([...builtIn.policies(), ...files.map(({ source, file }) => parse(source, file))]);
+    return { names: [...roles.keys()], role: (name) => roles.get(name) };
+  } catch (error) {
+    throw asJailrunError(error);
+  }
+}
+
+/** The roles that come with jailrun. */
+export function readBuiltIn(): BuiltIn {
+  return decodeBuiltIn(readFileSync(join(distDirectory, 'roles.jsonl'), 'utf8'));
+}
+
+/** Compiles the role for the mount table of this process, to be enforced. Throws a JailrunError POLICY. */
+export function compileRole(role: ResolvedRole): CompiledRole {
+  try {
+    return compileHere(role, role.paths.length > 0 ? hostMounts() : [], linkReader());
+  } catch (error) {
+    throw asJailrunError(error);
+  }
+}
+
+/** As compileRole(), with a mount table and a reader of links of one's own. Throws a PolicyError. */
+export function compileHere(role: ResolvedRole, mounts: readonly Mount[], readLink: ReadLink): CompiledRole {
+  return compile(locate(role, readLink), mounts);
+}
+
+/** The mount table of this process. */
+export function hostMounts(): Mount[] {
+  return parseMountinfo(readFileSync('/proc/self/mountinfo'));
+}
+
+/**
+ * Reads this host's symbolic links for who only asks. Root may look everywhere, and what it may not look at
+ * would stop a run too; for others it counts as no link and is noted in `unseen`.
+ */
+export function hostLinks(unseen: Set<string>): ReadLink {
+  return ownUid() === 0 ? linkReader() : lenientLinkReader(unseen);
+}
+
+/** The user on whose behalf files are read. */
+export function ownUid(): number {
+  return process.geteuid?.() ?? 0;
+}
+
+/** A policy that cannot be used stops jailrun; other errors stay what they are. */
+export function asJailrunError(error: unknown): unknown {
+  if (!(error instanceof PolicyError)) return error;
+  return new JailrunError('POLICY', error.message, { cause: error });
 }
 
 function unknownRole(name: string, known: string[]): never {

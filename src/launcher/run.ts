@@ -5,7 +5,7 @@ import { addon } from './addon.js';
 import { JailrunError } from './error.js';
 import { type Kernel, openPins } from './kernel.js';
 import { makePod, type NewPod, podName, removeDeadPods, unmakePod } from './pods.js';
-import { compileRole } from './role.js';
+import { bindRole, compileRole, findRole, requireOneRole } from './role.js';
 
 export interface RunRequest {
   /** The roles named. One is needed; a stack of several is not enforced by this version. */
@@ -24,15 +24,16 @@ export interface RunRequest {
 
 /** Makes the pod, sends the plan to the front and ends this process. Throws a JailrunError when anything fails. */
 export async function run(request: RunRequest): Promise<never> {
-  const role = await compileRole(requireOneRole(request.role), {
-    policyFile: request.policy,
-    vars: readVariables(request.var),
-  });
+  const name = requireOneRole(request.role, 'jailrun --role NAME -- COMMAND');
+  const definition = bindRole(await findRole(name, request.policy), request.var);
+  const role = compileRole(definition);
   const kernel = openPins() ?? (await import('./attach.js')).attach();
   removeDeadPods(kernel);
   const pod = makePod({
     name: podName(request.name ?? request.command),
     role: role.name,
+    definition: definition.place,
+    network: definition.network,
     command: request.command,
     json: request.json === true,
     rules: role.rules,
@@ -50,34 +51,6 @@ export async function run(request: RunRequest): Promise<never> {
     throw error;
   }
   return addon.exitNow(0);
-}
-
-function requireOneRole([role, ...more]: string[] = []): string {
-  if (role === undefined) {
-    throw new JailrunError(
-      'USAGE',
-      'No role is named, so nothing would be allowed. Name one: jailrun --role NAME -- COMMAND',
-    );
-  }
-  if (more.length > 0) {
-    throw new JailrunError(
-      'USAGE',
-      `Several roles are named (${[role, ...more].join(', ')}), and this version enforces one. Name one --role, or write a role that extends them.`,
-    );
-  }
-  return role;
-}
-
-function readVariables(texts: string[] = []): Map<string, string> {
-  const values = new Map<string, string>();
-  for (const text of texts) {
-    const [, name, value] = /^([^=]+)=(.*)$/s.exec(text) ?? [];
-    if (name === undefined || value === undefined)
-      throw new JailrunError('USAGE', `--var ${text} is not NAME=VALUE. Say: --var site=/srv/www`);
-    if (values.has(name)) throw new JailrunError('USAGE', `--var gives ${name} two values. Give it one.`);
-    values.set(name, value);
-  }
-  return values;
 }
 
 function sendPlan(kernel: Kernel, pod: NewPod, request: RunRequest): void {

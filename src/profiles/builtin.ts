@@ -13,7 +13,10 @@ export interface BuiltIn {
   policies(): Policy[];
 }
 
-const format = 'jailrun built-in roles 2';
+/** What the places of built-in policies begin with. Those of files are absolute paths. */
+export const builtInPrefix = 'built-in/';
+
+const format = 'jailrun built-in roles 3';
 
 /** @throws PolicyError when the policies contradict each other */
 export function encodeBuiltIn(policies: Policy[]): string {

@@ -9,7 +9,7 @@ import { type Automaton, buildAutomaton, type Target } from './automaton.js';
 import { splitPath, toByteString } from './locate.js';
 import { type Mount, visibleMounts } from './mounts.js';
 import type { Matcher } from './pattern.js';
-import type { LocatedRole, RuleSource } from './policy.js';
+import type { LocatedRole, Port, RuleSource } from './policy.js';
 
 export interface CompiledRole {
   /** The key of `roles` and `role_rules`: equal compiled roles have equal digests. Never 0. */
@@ -44,9 +44,8 @@ export function compile(role: LocatedRole, mounts: readonly Mount[]): CompiledRo
     : { entries: [], globs: new Uint8Array() };
   for (const [index, rule] of role.ports.entries()) {
     const kind = rule.section === 'network.bind' ? KeyKind.BIND : KeyKind.CONNECT;
-    const state = ((rule.protocol << 16) | rule.port) >>> 0;
     const number = role.paths.length + index + 1;
-    entries.push([encodeKey(kind, state), encodeRule({ rule: number })]);
+    entries.push([encodeKey(kind, portState(rule)), encodeRule({ rule: number })]);
   }
   entries.sort(([a], [b]) => Buffer.compare(a, b));
   return {
@@ -59,6 +58,10 @@ export function compile(role: LocatedRole, mounts: readonly Mount[]): CompiledRo
     globs,
     rules: [...role.paths.map(sourceOf), ...role.ports.map(sourceOf)],
   };
+}
+
+function portState({ protocol, port }: Port): number {
+  return ((protocol << 16) | port) >>> 0;
 }
 
 function denies(role: LocatedRole): boolean {
@@ -134,12 +137,19 @@ function encodeGlobKey(state: number, match: number): Uint8Array {
   return RuleKey.encode({ state, kind: KeyKind.GLOB, length: match, name: new Uint8Array() });
 }
 
-/** What an operation asks: `access` is a union of Access flags, `path` text from the device's root. */
-export interface Question {
+/** What an operation asks of a path: `access` is a union of Access flags, `path` text from the device's root. */
+export interface PathQuestion {
   device: number;
   path: string;
   access: number;
 }
+
+/** What an operation asks of a port: to bind it, or to connect to it on any host. */
+export interface PortQuestion extends Port {
+  kind: typeof KeyKind.BIND | typeof KeyKind.CONNECT;
+}
+
+export type Question = PathQuestion | PortQuestion;
 
 export interface Decision {
   granted: boolean;
@@ -149,16 +159,20 @@ export interface Decision {
 }
 
 /** Answers as the kernel side does, from the same entries. It must be changed together with that. */
-export function decide(compiled: CompiledRole, { device, path, access }: Question): Decision {
-  const scopes = Role.decode(compiled.role);
-  const scope = access & Access.EXEC ? scopes.exec : scopes.files;
+export function decide(compiled: CompiledRole, question: Question): Decision {
+  const scope = scopeFor(question, Role.decode(compiled.role));
   if (scope !== Scope.RULES) return { granted: scope === Scope.ANY, rule: 0, reason: Reason.RULE };
   const map = new Map(compiled.entries.map(([key, value]) => [Buffer.from(key).toString('latin1'), value]));
   const find = (key: Uint8Array): Rule | undefined => {
     const value = map.get(Buffer.from(key).toString('latin1'));
     return value && Rule.decode(value);
   };
+  if ('kind' in question) {
+    const rule = find(encodeKey(question.kind, portState(question)));
+    return { granted: rule !== undefined, rule: rule?.rule ?? 0, reason: Reason.RULE };
+  }
 
+  const { device, path, access } = question;
   const components = splitPath(toByteString(path));
   if (components.length > Limit.MAX_DEPTH) return { granted: false, rule: 0, reason: Reason.TOO_DEEP };
   const start = find(encodeKey(KeyKind.DEVICE, device));
@@ -178,6 +192,11 @@ export function decide(compiled: CompiledRole, { device, path, access }: Questio
   }
   const granted = (at.access & access) === access;
   return { granted, rule: access & Access.EXEC ? at.execRule : at.rule, reason: Reason.RULE };
+}
+
+function scopeFor(question: Question, { files, exec, network }: Role): number {
+  if ('kind' in question) return network;
+  return question.access & Access.EXEC ? exec : files;
 }
 
 /** The match of the row that `name` leads to from `row`; 0 for none. */

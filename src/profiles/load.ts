@@ -167,9 +167,30 @@ export function linkReader(fs: FileSystem = nodeFs): ReadLink {
   };
 }
 
+/**
+ * Reads symbolic links as linkReader() does, but takes what this user may not look at for no link, and adds
+ * the place to `unseen`; what is below it, too, is only named once.
+ */
+export function lenientLinkReader(unseen: Set<string>, fs: FileSystem = nodeFs): ReadLink {
+  const read = linkReader(fs);
+  return (path) => {
+    try {
+      return read(path);
+    } catch (error) {
+      if (!(error instanceof PolicyError) || codeOf(error.cause) !== 'EACCES') throw error;
+      const place = fromByteString(path);
+      if (![...unseen].some((above) => place.startsWith(`${above}/`))) unseen.add(place);
+      return undefined;
+    }
+  };
+}
+
+function codeOf(error: unknown): string | undefined {
+  return (error as NodeJS.ErrnoException | undefined)?.code;
+}
+
 function isAbsent(error: unknown): boolean {
-  const code = (error as NodeJS.ErrnoException).code;
-  return code === 'ENOENT' || code === 'ENOTDIR' || code === 'ENAMETOOLONG';
+  return ['ENOENT', 'ENOTDIR', 'ENAMETOOLONG'].includes(codeOf(error) ?? '');
 }
 
 function unreadable(path: string, error: unknown): PolicyError {

@@ -116,6 +116,30 @@ export function hasPaths(mount: Mount): boolean {
   return mount.root.startsWith('/') && !/\/\/deleted$|\/\.\.(\/|$)/.test(mount.root);
 }
 
+/** An object as the kernel side knows it: its file system, and its path from that one's root, as text. */
+export interface MountedObject {
+  device: number;
+  path: string;
+}
+
+/**
+ * The object that `path`, absolute text without symbolic links, leads to. Undefined where the mount table
+ * does not tell: nothing is mounted at `/` of a chroot, or the mount's root has no path (see hasPaths).
+ */
+export function objectAt(path: string, mounts: readonly Mount[]): MountedObject | undefined {
+  const points = new Map(visibleMounts(mounts).map((mount) => [mount.mountPoint, mount]));
+  const name = toByteString(path);
+  const mount = points.get(nearestPoint(name, points) ?? '');
+  if (!mount || !hasPaths(mount)) return undefined;
+  const inside = join(mount.root, below(name, mount.mountPoint) ?? '');
+  return { device: mount.device, path: fromByteString(inside) };
+}
+
+/** The mount point at `path` or nearest above it. */
+function nearestPoint(path: string, points: ReadonlyMap<string, Mount>): string | undefined {
+  return [path, ...ancestors(path), '/'].find((point) => points.has(point));
+}
+
 /**
  * A path by which `path` of file system `device` is seen, both as text; undefined when none leads there.
  * Of several the shortest, on a tie the first in the alphabet.
@@ -130,8 +154,7 @@ export function visiblePath(device: number, path: string, mounts: readonly Mount
     if (rest === undefined) continue;
     const name = join(mount.mountPoint, rest);
     // Another mount nearer to the object hides it under this name.
-    const nearestPoint = [name, ...ancestors(name), '/'].find((point) => points.has(point));
-    if (nearestPoint === mount.mountPoint) seen.push(name);
+    if (nearestPoint(name, points) === mount.mountPoint) seen.push(name);
   }
   const [best] = seen.sort((a, b) => a.length - b.length || (a < b ? -1 : 1));
   return best === undefined ? undefined : fromByteString(best);

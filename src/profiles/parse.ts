@@ -360,6 +360,11 @@ function readRole(reader: Reader, name: string, { place, value, where }: Entry):
     isSeq(node) ? readPaths(reader, node, at) : reader.word(node, at, ['any', 'none'], 'a list'),
   );
   const network = read('network', (node, at) => readNetwork(reader, node, at));
+  const sections: RoleDefinition['sections'] = {};
+  for (const section of ['files', 'exec', 'network'] as const) {
+    const entry = entries.get(section);
+    if (entry) sections[section] = entry.place;
+  }
   const idNode = entries.get('id');
   if (id === undefined || !idNode) return undefined;
   return {
@@ -373,6 +378,7 @@ function readRole(reader: Reader, name: string, { place, value, where }: Entry):
     ...(files && { files }),
     ...(exec && { exec }),
     ...(network && { network }),
+    sections,
   };
 }
 
@@ -415,7 +421,8 @@ function checkReference(text: string): Fault | undefined {
   };
 }
 
-function readPort(text: string): Port | Fault {
+/** A port as a rule names it, or why no rule can. */
+export function readPort(text: string): Port | Fault {
   const bad = (message: string): Fault => ({
     code: 'BAD_PORT',
     message: `${JSON.stringify(text)} ${message}`,

@@ -23,6 +23,8 @@ export interface Port {
   port: number;
 }
 
+/** The parts of a role that decide, each of which may also be `any` or `none` as a whole. */
+export type Section = 'files' | 'exec' | 'network';
 export type PathSection = 'files.read' | 'files.write' | 'files.deny' | 'exec';
 export type PortSection = 'network.bind' | 'network.connect';
 
@@ -46,6 +48,8 @@ export interface RoleDefinition extends Place {
   files?: 'any' | 'none' | { read: PathList; write: PathList; deny: PathList };
   exec?: 'any' | 'none' | PathList;
   network?: 'any' | 'none' | { bind: Written<Port>[]; connect: Written<Port>[] };
+  /** Where the sections are written; the role's own place stands in for one that is missing. */
+  sections?: Partial<Record<Section, Place>>;
 }
 
 /** What one policy file says, checked in itself but not against the other files. */
@@ -75,10 +79,12 @@ export interface PortRule extends RuleSource, Port {
 /** A role with its bases and sets applied. A section that nobody wrote is NONE. */
 export interface ResolvedRole {
   name: string;
-  /** Where it is defined. */
-  place: Place;
   id: number;
   description: string;
+  /** Where the role is defined. */
+  place: Place;
+  /** Where each section that somebody wrote has its last word: in the role itself or in a base. */
+  sections: Partial<Record<Section, Place>>;
   audit: boolean;
   files: Scope;
   exec: Scope;

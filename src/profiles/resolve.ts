@@ -13,6 +13,7 @@ import {
   type PortSection,
   type ResolvedRole,
   type RoleDefinition,
+  type Section,
   type SetDefinition,
   type Written,
 } from './policy.js';
@@ -210,13 +211,11 @@ function expand(entries: PathList, set: string | undefined, sets: ReadonlyMap<st
   return [...paths.values()];
 }
 
-type Section = 'files' | 'exec' | 'network';
-
 /** What a role says, with all that it extends. An absent scope is one that nobody has written. */
 interface Layer {
   audit?: boolean;
   vars: Set<string>;
-  scopes: Map<Section, Scope>;
+  scopes: Map<Section, { scope: Scope; place: Place }>;
   /** By section and text: a rule that comes by two ways is one rule. */
   rules: Map<string, PathRule | PortRule>;
 }
@@ -229,9 +228,9 @@ function emptyLayer(): Layer {
 function overlay(lower: Layer, upper: Layer): void {
   if (upper.audit !== undefined) lower.audit = upper.audit;
   for (const name of upper.vars) lower.vars.add(name);
-  for (const [section, scope] of upper.scopes) {
-    lower.scopes.set(section, scope);
-    if (scope === Scope.RULES) continue;
+  for (const [section, written] of upper.scopes) {
+    lower.scopes.set(section, written);
+    if (written.scope === Scope.RULES) continue;
     for (const [key, rule] of lower.rules) if (rule.section.startsWith(section)) lower.rules.delete(key);
   }
   for (const [key, rule] of upper.rules) if (!lower.rules.has(key)) lower.rules.set(key, rule);
@@ -279,9 +278,11 @@ function ownLayer(role: RoleDefinition, sets: ReadonlyMap<string, Path[]>): Laye
   const layer = emptyLayer();
   for (const { value } of role.vars) layer.vars.add(value);
   if (role.mode) layer.audit = role.mode === 'audit';
-  if (role.files) layer.scopes.set('files', scopeOf(role.files));
-  if (role.exec) layer.scopes.set('exec', scopeOf(role.exec));
-  if (role.network) layer.scopes.set('network', scopeOf(role.network));
+  for (const section of ['files', 'exec', 'network'] as const) {
+    const says = role[section];
+    const place = placeOf(role.sections?.[section] ?? role);
+    if (says) layer.scopes.set(section, { scope: scopeOf(says), place });
+  }
   const add = (rule: PathRule | PortRule) => layer.rules.set(`${rule.section} ${rule.text}`, rule);
   for (const [section, list] of pathLists(role))
     for (const path of expand(list, undefined, sets)) add(pathRule(path, section));
@@ -309,15 +310,17 @@ function portRule(written: Written<Port>, section: PortSection): PortRule {
 
 function finish(role: RoleDefinition, layer: Layer): ResolvedRole {
   const rules = [...layer.rules.values()];
+  const scopeOfSection = (section: Section) => layer.scopes.get(section)?.scope ?? Scope.NONE;
   return {
     name: role.name,
-    place: placeOf(role),
     id: role.id.value,
     description: role.description,
+    place: placeOf(role),
+    sections: Object.fromEntries([...layer.scopes].map(([section, { place }]) => [section, place])),
     audit: layer.audit ?? false,
-    files: layer.scopes.get('files') ?? Scope.NONE,
-    exec: layer.scopes.get('exec') ?? Scope.NONE,
-    network: layer.scopes.get('network') ?? Scope.NONE,
+    files: scopeOfSection('files'),
+    exec: scopeOfSection('exec'),
+    network: scopeOfSection('network'),
     paths: rules.filter((rule): rule is PathRule => !('protocol' in rule)),
     ports: rules.filter((rule): rule is PortRule => 'protocol' in rule),
     vars: [...layer.vars],

@@ -96,3 +96,9 @@ export function bindVariables(role: ResolvedRole, values: ReadonlyMap<string, st
   if (problems.length > 0) throw new PolicyError(problems);
   return { ...role, paths };
 }
+
+/** Puts something into the paths of `role` that makes rules of them, for who only checks it. */
+export function bindStandIns(role: ResolvedRole): ResolvedRole {
+  const leading = new Set(role.paths.map(({ text }) => /^\$\{([^}]+)\}/.exec(text)?.[1]));
+  return bindVariables(role, new Map(role.vars.map((name) => [name, leading.has(name) ? `/${name}` : name])));
+}

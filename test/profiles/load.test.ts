@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import {
   type FileSystem,
+  lenientLinkReader,
   linkReader,
   readPolicies,
   readPolicy,
@@ -274,4 +275,33 @@ test('the link reader gives the targets of links and nothing for all else', (t) 
   const read = linkReader();
   assert.equal(read(join(at, 'link')), 't\xff');
   for (const path of ['file', 'none', 'file/below', '']) assert.equal(read(join(at, path)), undefined);
+});
+
+describe('symbolic links for who only asks', () => {
+  const closed = (...places: string[]): FileSystem => ({
+    ...fs,
+    lstatSync: ((path: fs.PathLike, options: fs.StatSyncOptions) => {
+      if (places.some((place) => path.toString().startsWith(`${place}/`)))
+        throw Object.assign(new Error('closed'), { code: 'EACCES' });
+      return fs.lstatSync(path, options);
+    }) as typeof fs.lstatSync,
+  });
+
+  test('are read where the user may look, and where not the place is noted once', (t) => {
+    const at = makeTree(t, { 'closed/a/b': '' });
+    fs.symlinkSync('target', join(at, 'link'));
+    const unseen = new Set<string>();
+    const read = lenientLinkReader(unseen, closed(join(at, 'closed')));
+    assert.equal(read(join(at, 'link')), 'target');
+    for (const path of ['closed', 'closed/a', 'closed/a/b', 'closed/c']) {
+      assert.equal(read(join(at, path)), undefined);
+    }
+    assert.deepEqual([...unseen], [join(at, 'closed/a'), join(at, 'closed/c')]);
+  });
+
+  test('are not guessed where looking fails otherwise', () => {
+    const broken = { ...fs, lstatSync: (() => assert.fail('I/O')) as unknown as typeof fs.lstatSync };
+    const read = lenientLinkReader(new Set(), broken);
+    assert.throws(() => read('/x'), PolicyError);
+  });
 });

@@ -17,6 +17,7 @@ function reading(...paths: string[]): ResolvedRole {
     name: 'r',
     id: 1,
     description: '',
+    sections: {},
     audit: false,
     files: Scope.RULES,
     exec: Scope.NONE,

@@ -1,14 +1,16 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
+import fc from 'fast-check';
 import {
   hasPaths,
   type Mount,
+  objectAt,
   parseMountinfo,
   visibleMounts,
   visiblePath,
 } from '../../src/profiles/mounts.js';
-import { Namespace } from './model.js';
+import { allPaths, Namespace, pathText } from './model.js';
 
 function mountsOf(...lines: string[]): Mount[] {
   return parseMountinfo(Buffer.from(`${lines.join('\n')}\n`, 'latin1'));
@@ -154,5 +156,51 @@ describe('the visible path of an object', () => {
     assert.equal(visiblePath(3, '/sub', mounts), undefined);
     assert.equal(visiblePath(3, '/sub/directory', mounts), undefined);
     assert.equal(visiblePath(9, '/', mounts), undefined);
+  });
+});
+
+describe('the object at a path', () => {
+  const namespace = new Namespace(1);
+  namespace.mount(['srv', 'data'], 2, []);
+  namespace.bind(['srv', 'www'], ['mnt']);
+  namespace.mount(['opt', 'x'], 3, ['sub', 'dir']);
+  const mounts = mountsOf(...namespace.lines());
+
+  test('is in the file system that is mounted nearest above it', () => {
+    assert.deepEqual(objectAt('/', mounts), { device: 1, path: '/' });
+    assert.deepEqual(objectAt('/etc/passwd', mounts), { device: 1, path: '/etc/passwd' });
+    assert.deepEqual(objectAt('/srv/data', mounts), { device: 2, path: '/' });
+    assert.deepEqual(objectAt('/srv/data/a/ü', mounts), { device: 2, path: '/a/ü' });
+    assert.deepEqual(objectAt('/opt/x/f', mounts), { device: 3, path: '/sub/dir/f' });
+  });
+
+  test('goes by its name there, whatever name a bind mount gives it', () => {
+    assert.deepEqual(objectAt('/mnt/index.html', mounts), { device: 1, path: '/srv/www/index.html' });
+  });
+
+  test('is unknown where the mount table does not tell its path', () => {
+    const namespaceFile = '21 20 0:4 net:[4026531840] /run/n rw - nsfs nsfs rw';
+    const removed = '22 20 0:1 /old//deleted /a rw - ext4 x rw';
+    const told = mountsOf('20 1 0:1 / / rw - ext4 x rw', namespaceFile, removed);
+    for (const path of ['/run/n', '/a', '/a/b']) assert.equal(objectAt(path, told), undefined);
+    assert.equal(objectAt('/a', []), undefined);
+  });
+
+  test('is the one that a walk through the mounts arrives at', () => {
+    const path = fc.array(fc.constantFrom('a', 'b'), { maxLength: 3 });
+    const mount = fc.record({ point: path, device: fc.constantFrom(1, 2, 3), root: path });
+    const visible = allPaths(['a', 'b', 'c'], 4);
+    fc.assert(
+      fc.property(path, fc.array(mount, { maxLength: 6 }), (root, more) => {
+        const random = new Namespace(1, root);
+        for (const { point, device, root: from } of more) random.mount(point, device, from);
+        const table = mountsOf(...random.lines());
+        for (const names of visible) {
+          const { device, path: inside } = random.resolve(names);
+          assert.deepEqual(objectAt(pathText(names), table), { device, path: pathText(inside) });
+        }
+      }),
+      { numRuns: 100 },
+    );
   });
 });

@@ -89,6 +89,7 @@ roles:
             ],
             connect: [],
           },
+          sections: { files: place(10, 5), exec: place(14, 5), network: place(15, 5) },
         },
       ],
     });

@@ -63,6 +63,16 @@ describe('a role', () => {
     assert.deepEqual([role.files, role.exec, role.network], [Scope.RULES, Scope.RULES, Scope.RULES]);
   });
 
+  test('keeps its own place, and for each section the place of the last word on it', () => {
+    const bases = 'roles:\n  base:\n    id: 1\n    files: any\n    exec: none';
+    const role = roleOf('a', bases, 'roles:\n  a:\n    id: 2\n    extends: [base]\n    exec: any');
+    assert.deepEqual(role.place, { file: 'b.yaml', line: 3, column: 3 });
+    assert.deepEqual(role.sections, {
+      files: { file: 'a.yaml', line: 5, column: 5 },
+      exec: { file: 'b.yaml', line: 6, column: 5 },
+    });
+  });
+
   test('survives a way through JSON', () => {
     const role = roleOf('a', 'sets: {s: [/x]}\nroles: {a: {id: 1, exec: ["@s"], network: {bind: [tcp:80]}}}');
     assert.deepEqual(JSON.parse(JSON.stringify(role)), role);

@@ -1,0 +1,224 @@
+// explain: what a role says of one operation and which line of a policy decides, from the compiled form that
+// the kernel would get, without running anything.
+import { Access, KeyKind, Operation, Reason, Scope } from '../abi.js';
+import { type CompiledRole, type Decision, decide, type Question } from '../profiles/compile.js';
+import { follow, fromByteString, isOwnProcess, splitPath, toByteString } from '../profiles/locate.js';
+import { type Mount, objectAt } from '../profiles/mounts.js';
+import type { ResolvedRole, Section } from '../profiles/policy.js';
+import { nearest } from '../profiles/spelling.js';
+import { JailrunError } from './error.js';
+import {
+  asJailrunError,
+  bindRole,
+  compileHere,
+  findRole,
+  hostLinks,
+  hostMounts,
+  requireOneRole,
+} from './role.js';
+import {
+  byLine,
+  deniedBy,
+  type Grant,
+  type GrantTarget,
+  grantFor,
+  mend,
+  type PolicyLine,
+  printable,
+  reasonText,
+} from './verdict.js';
+
+type OperationName = 'read' | 'write' | 'exec' | 'bind' | 'connect';
+
+export interface ExplainRequest {
+  role?: string[];
+  policy?: string;
+  /** NAME=VALUE, each name once. */
+  var?: string[];
+  json?: true;
+  operation: string;
+  /** A path, or a port such as `tcp:80`. */
+  target: string;
+}
+
+/** A verdict as `--json` prints it. The schema is versioned; fields are only ever added. */
+export interface VerdictReport {
+  version: 1;
+  type: 'verdict';
+  role: string;
+  operation: OperationName;
+  /** The path asked about, made absolute, or the port. */
+  target: string;
+  /** The path without symbolic links, where that is another one. */
+  object?: string;
+  granted: boolean;
+  /** Why it is denied, where it is not simply that no rule grants it. */
+  reason?: string;
+  /** The rule that decided, or the section that is `any` or `none`. */
+  rule?: PolicyLine;
+  /** What to add to the role, where it can be named. */
+  allow?: Grant;
+  /** What the verdict does not tell, in words. */
+  notes?: string[];
+}
+
+/** What is asked, and of what: the object's path, or the port. */
+interface Asked {
+  question: Question;
+  target: string;
+  object: GrantTarget;
+  /** The object cannot be named in the mount table. */
+  lost?: true;
+}
+
+const operations: Record<OperationName, { operation: Operation; section: Section }> = {
+  read: { operation: Operation.READ, section: 'files' },
+  write: { operation: Operation.WRITE, section: 'files' },
+  exec: { operation: Operation.EXEC, section: 'exec' },
+  bind: { operation: Operation.BIND, section: 'network' },
+  connect: { operation: Operation.CONNECT, section: 'network' },
+};
+
+function operationNamed(word: string): OperationName {
+  const names = Object.keys(operations) as OperationName[];
+  const name = names.find((known) => known === word);
+  if (name !== undefined) return name;
+  const meant = nearest(word, names);
+  throw new JailrunError(
+    'USAGE',
+    `There is no operation ${word}${meant ? `; did you mean ${meant}?` : `. OPERATION is one of ${names.join(', ')}`}`,
+  );
+}
+
+/** Prints the verdict; the exit status is 0 when the operation is allowed and 1 when it is denied. */
+export async function explain(request: ExplainRequest): Promise<void> {
+  const { target } = request;
+  const operation = operationNamed(request.operation);
+  const name = requireOneRole(request.role, 'jailrun explain --role NAME OPERATION TARGET');
+  const role = bindRole(await findRole(name, request.policy), request.var);
+  const unseen = new Set<string>();
+  let report: VerdictReport;
+  try {
+    const mounts = hostMounts();
+    const compiled = compileHere(role, mounts, hostLinks(unseen));
+    const asked =
+      operation === 'bind' || operation === 'connect'
+        ? await askPort(operation, target)
+        : askPath(operation, target, mounts, unseen);
+    report = describeVerdict(operation, asked, role, compiled, unseen);
+  } catch (error) {
+    throw asJailrunError(error);
+  }
+  const lines = request.json ? [JSON.stringify(report)] : formatVerdict(report);
+  process.stdout.write(lines.map((line) => `${line}\n`).join(''));
+  process.exitCode = report.granted ? 0 : 1;
+}
+
+async function askPort(operation: 'bind' | 'connect', target: string): Promise<Asked> {
+  const { readPort } = await import('../profiles/parse.js');
+  const port = readPort(target);
+  if (!('port' in port)) {
+    const unix = target.startsWith('/') || target.startsWith('unix:');
+    const hint =
+      operation === 'connect' && unix ? '. To connect to a unix socket takes write on its path' : '';
+    throw new JailrunError('USAGE', `TARGET ${port.message}${hint}`);
+  }
+  const kind = operation === 'bind' ? KeyKind.BIND : KeyKind.CONNECT;
+  return { question: { kind, ...port }, target, object: { port: target } };
+}
+
+const accesses = { read: Access.READ, write: Access.WRITE, exec: Access.EXEC };
+
+function askPath(
+  operation: keyof typeof accesses,
+  path: string,
+  mounts: readonly Mount[],
+  unseen: Set<string>,
+): Asked {
+  if (path === '') throw new JailrunError('USAGE', 'TARGET is empty; name a path');
+  // Not path.resolve(): behind a link, .. leads to where the link leads.
+  const absolute = path.startsWith('/') ? path : `${process.cwd()}/${path}`;
+  const target = `/${splitPath(absolute).join('/')}`;
+  const { object, fault, way } = follow(toByteString(absolute), hostLinks(unseen));
+  if (fault !== undefined) {
+    const own = isOwnProcess(way.at(-1) ?? '');
+    const why = own
+      ? 'leads into /proc/self, another object for each process; name /proc/PID instead'
+      : fault;
+    throw new JailrunError('TARGET', `${printable(target)} ${why}`);
+  }
+  const seenAt = fromByteString(object);
+  const mounted = objectAt(seenAt, mounts);
+  // No role knows device 0.
+  const question = { ...(mounted ?? { device: 0, path: seenAt }), access: accesses[operation] };
+  return { question, target, object: { path: seenAt }, ...(!mounted && { lost: true }) };
+}
+
+function describeVerdict(
+  operation: OperationName,
+  asked: Asked,
+  role: ResolvedRole,
+  compiled: CompiledRole,
+  unseen: ReadonlySet<string>,
+): VerdictReport {
+  const { granted, rule: number, reason } = decide(compiled, asked.question);
+  const rule =
+    compiled.rules[number - 1] ?? scopeLine(role, operations[operation].section, { granted, reason });
+  const why = granted ? undefined : reasonText(asked.lost ? Reason.DISCONNECTED : reason);
+  const allow =
+    granted || why !== undefined
+      ? undefined
+      : grantFor(operations[operation].operation, asked.object, rule, role.place);
+  const object = 'path' in asked.object && asked.object.path !== asked.target ? asked.object.path : undefined;
+  const notes = [...notesOn(operation, role, granted), ...[...unseen].map(noteOnUnseen)];
+  return {
+    version: 1,
+    type: 'verdict',
+    role: role.name,
+    operation,
+    target: asked.target,
+    ...(object !== undefined && { object }),
+    granted,
+    ...(why !== undefined && { reason: why }),
+    ...(rule && { rule }),
+    ...(allow && { allow }),
+    ...(notes.length > 0 && { notes }),
+  };
+}
+
+/** The section as a whole, where no rule decided but that it is `any`, or that somebody wrote `none`. */
+function scopeLine(
+  role: ResolvedRole,
+  section: Section,
+  { granted, reason }: Pick<Decision, 'granted' | 'reason'>,
+): PolicyLine | undefined {
+  const place = role.sections[section] ?? role.place;
+  const none = role[section] === Scope.NONE && section in role.sections && reason === Reason.RULE;
+  if (!granted && !none) return undefined;
+  return { section, text: granted ? 'any' : 'none', ...place };
+}
+
+function* notesOn(operation: OperationName, role: ResolvedRole, granted: boolean): Generator<string> {
+  if (granted) return;
+  if (operation === 'exec') yield 'the command that jailrun itself is given may start all the same';
+  if (role.audit) yield `role ${role.name} is in audit mode, which reports this and lets it through`;
+}
+
+function noteOnUnseen(place: string): string {
+  return `this user may not look at ${place}, which is taken for no symbolic link; root may get another answer`;
+}
+
+/** The verdict in a line, and each note in one of its own. */
+export function formatVerdict(report: VerdictReport): string[] {
+  const { role, operation, target, object, granted, reason, rule, allow, notes = [] } = report;
+  const what = [
+    operation,
+    printable(target),
+    ...(object === undefined ? [] : ['->', printable(object)]),
+  ].join(' ');
+  let verdict = `denied: role ${role} does not grant ${what}`;
+  if (granted) verdict = `allowed: ${what}${rule ? ` ${byLine(rule)}` : ''}`;
+  else if (rule) verdict = `denied: ${what} ${deniedBy(rule)}`;
+  else if (reason !== undefined) verdict = `denied: ${what}: ${reason}`;
+  return [`${verdict}${mend(allow)}`, ...notes.map((note) => `note: ${printable(note)}`)];
+}

@@ -1,0 +1,134 @@
+// Verdicts in words: which line of a policy decided, why where none did, and what to write to allow the
+// operation. The reports of a run and explain both speak from here, so that they say the same.
+import { Operation, Reason } from '../abi.js';
+import { builtInPrefix } from '../profiles/builtin.js';
+
+/** A line of a policy: a rule, or a section that is `any` or `none` as a whole. */
+export interface PolicyLine {
+  section: string;
+  text: string;
+  file: string;
+  line: number;
+  /** The set whose entry the rule is; absent when the role itself lists it. */
+  set?: string;
+}
+
+/** What to write into the role so that it allows an operation. */
+export interface Grant {
+  section: string;
+  text: string;
+  /** Where the role is defined; absent for a built-in one, which nobody can change. */
+  file?: string;
+  line?: number;
+}
+
+/** What an operation was decided upon: a path by which the object is seen, or a port such as `tcp:80`. */
+export type GrantTarget = { path: string } | { port: string };
+
+const reasons: Partial<Record<number, string>> = {
+  [Reason.UNKNOWN_DEVICE]: 'it lies on a file system that was not mounted when the jail began',
+  [Reason.TOO_DEEP]: 'it lies too deep in its file system to be decided',
+  [Reason.DISCONNECTED]: 'no path leads to it',
+  [Reason.BROKEN]: 'the role could not be looked up',
+  [Reason.FAMILY]: 'no rule can name this kind of socket',
+};
+
+/** Why something was denied; undefined where the role's rules alone decided. */
+export function reasonText(reason: number): string | undefined {
+  return reason === Reason.RULE ? undefined : (reasons[reason] ?? 'unknown');
+}
+
+/** What a rule would take for a wildcard or a variable. */
+const notLiteral = /[*?[]|\$\{/;
+
+/**
+ * The rule that would grant the operation in the role defined at `definition`; undefined where none would.
+ * `decided` is the rule that denied it: files.deny wins over a grant for the same path, and was meant.
+ */
+export function grantFor(
+  operation: number,
+  target: GrantTarget,
+  decided: PolicyLine | undefined,
+  definition: { file: string; line: number } | undefined,
+): Grant | undefined {
+  const section = sectionFor(operation, target);
+  const text = 'path' in target ? target.path : target.port;
+  if (section === undefined || decided?.section === 'files.deny' || notLiteral.test(text)) return undefined;
+  return inRole({ section, text }, definition);
+}
+
+/** Adds where the role can be changed, if it can. */
+export function inRole(
+  grant: { section: string; text: string },
+  definition: { file: string; line: number } | undefined,
+): Grant {
+  if (!definition || definition.file.startsWith(builtInPrefix)) return grant;
+  return { ...grant, file: definition.file, line: definition.line };
+}
+
+function sectionFor(operation: number, target: GrantTarget): string | undefined {
+  switch (operation) {
+    case Operation.READ:
+      return 'files.read';
+    case Operation.WRITE:
+    case Operation.CREATE:
+      return 'files.write';
+    case Operation.EXEC:
+      return 'exec';
+    case Operation.BIND:
+    case Operation.LISTEN:
+      return 'network.bind';
+    case Operation.CONNECT:
+    case Operation.SEND:
+      // A unix socket is connected to by its path.
+      return 'path' in target ? 'files.write' : 'network.connect';
+    default:
+      return undefined;
+  }
+}
+
+/** The line that decided, as a clause: `by files.deny /srv/x (policy.yaml:12)`. */
+export function byLine({ section, text, file, line, set }: PolicyLine): string {
+  const rule = isScope(text) ? `${section}: ${text}` : `${section} ${printable(text)}`;
+  return `by ${rule}${set === undefined ? '' : ` of @${set}`} (${file}:${line})`;
+}
+
+/** The same for a denial; a rule that grants less than was asked says so. */
+export function deniedBy(line: PolicyLine): string {
+  return `${byLine(line)}${line.section === 'files.read' ? ', which grants reading only' : ''}`;
+}
+
+/** What ends the line about a denial; empty where nothing can be named. */
+export function mend(grant: Grant | undefined): string {
+  if (!grant) return '';
+  const text = isScope(grant.text) ? grant.text : `[${quoted(grant.text)}]`;
+  const place = grant.file === undefined ? '' : ` in ${grant.file}:${grant.line}`;
+  return `; to allow it: ${grant.section}: ${text}${place}`;
+}
+
+/** Rules are paths and ports, so these words are never a rule. */
+function isScope(text: string): boolean {
+  return text === 'any' || text === 'none';
+}
+
+/** A path as it can be written in a YAML list. */
+function quoted(path: string): string {
+  if (!/[,[\]{}"'\\]|: |:$| #|\s$/.test(path) && path === printable(path)) return path;
+  const escaped = (character: string) => {
+    const code = character.codePointAt(0) ?? 0;
+    const [sign, digits] = code > 0xffff ? ['U', 8] : ['u', 4];
+    return `\\${sign}${code.toString(16).padStart(digits, '0')}`;
+  };
+  return JSON.stringify(path).replace(unprintable, escaped);
+}
+
+/** Controls and what reorders or hides text. */
+const unprintable = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
+
+/**
+ * Names of files and commands are chosen by who is jailed, and must not steer the terminal or look like
+ * another line.
+ */
+export function printable(text: string): string {
+  return text.replace(unprintable, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`);
+}

@@ -1,0 +1,176 @@
+// What a denial is reported as, from the kernel's record of it.
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { Denial, Hook, Operation, Reason, Scope } from '../../src/abi.js';
+import type { PodHeader } from '../../src/launcher/pods.js';
+import { describeDenial, formatDenial } from '../../src/launcher/report.js';
+import { parseMountinfo } from '../../src/profiles/mounts.js';
+
+const mounts = parseMountinfo(
+  Buffer.from('20 1 8:1 / / rw - ext4 /dev/a rw\n21 20 8:2 /shown /mnt rw - ext4 /dev/b rw\n'),
+);
+const disk = (8 << 20) | 1;
+const otherDisk = (8 << 20) | 2;
+
+const bytes = (text: string, size: number): Uint8Array => {
+  const field = new Uint8Array(size);
+  field.set(Buffer.from(text));
+  return field;
+};
+
+/** A record of a denial by `cat`; paths lie at the front of their field, which the kernel fills from its end. */
+function denialOf(changes: Partial<Denial>, path?: string): Denial {
+  const blank = Denial.decode(new Uint8Array(Denial.size));
+  const file = path === undefined ? {} : { device: disk, path: bytes(path, blank.path.length) };
+  return {
+    ...blank,
+    comm: bytes('cat', blank.comm.length),
+    pid: 233,
+    error: 13,
+    hook: Hook.FILE_OPEN,
+    operation: Operation.READ,
+    ...file,
+    ...changes,
+  };
+}
+
+const builtIn: PodHeader = {
+  version: 1,
+  name: 'cat-1',
+  cgroup: '/sys/fs/cgroup/jailrun-cat-1',
+  role: 'shop',
+  definition: { file: 'built-in/shop.yaml', line: 4 },
+  network: Scope.RULES,
+  command: 'cat',
+  json: false,
+  rules: [
+    { section: 'files.read', text: '/srv', file: '/etc/p.yaml', line: 8 },
+    { section: 'files.deny', text: '/srv/x', file: '/etc/p.yaml', line: 9 },
+    { section: 'files.read', text: '/opt', file: '/etc/p.yaml', line: 3, set: 'site' },
+  ],
+};
+const own: PodHeader = { ...builtIn, definition: { file: '/etc/p.yaml', line: 6 } };
+
+const lineOf = (denial: Denial, pod = builtIn, count = 1): string =>
+  formatDenial(describeDenial(denial, pod, mounts), count);
+
+describe('a denial that no rule grants', () => {
+  test('is reported with the rule to add', () => {
+    assert.equal(
+      lineOf(denialOf({}, '/etc/shadow')),
+      'cat[233] was denied read /etc/shadow (EACCES): role shop does not grant it; to allow it: files.read: [/etc/shadow]',
+    );
+  });
+  test('says where to add it, unless the role is built in', () => {
+    assert.match(
+      lineOf(denialOf({}, '/etc/shadow'), own),
+      /to allow it: files\.read: \[\/etc\/shadow\] in \/etc\/p\.yaml:6$/,
+    );
+  });
+  test('says nothing of where in a pod that an earlier version made', () => {
+    const { definition: _, network: __, ...earlier } = own;
+    assert.match(lineOf(denialOf({}, '/etc/shadow'), earlier), /files\.read: \[\/etc\/shadow\]$/);
+  });
+  test('is reported once with its count', () => {
+    assert.match(lineOf(denialOf({}, '/x'), own, 3), /denied read \/x, 3 times \(EACCES\): /);
+  });
+  test('names the section that grants the operation', () => {
+    const { WRITE, CREATE, EXEC, CONNECT } = Operation;
+    for (const [operation, section] of [
+      [WRITE, 'files.write'],
+      [CREATE, 'files.write'],
+      [EXEC, 'exec'],
+      [CONNECT, 'files.write'],
+    ] as const)
+      assert.deepEqual(describeDenial(denialOf({ operation }, '/x'), builtIn, mounts).allow, {
+        section,
+        text: '/x',
+      });
+  });
+  test('names the port, and no port that a rule cannot name', () => {
+    const connect = { hook: Hook.SOCKET_CONNECT, operation: Operation.CONNECT, family: 2, protocol: 6 };
+    const address = bytes('\x7f\0\0\x01', 16);
+    assert.equal(
+      lineOf(denialOf({ ...connect, address, port: 7777 })),
+      'cat[233] was denied connect tcp 127.0.0.1:7777 (EACCES): role shop does not grant it; to allow it: network.connect: [tcp:7777]',
+    );
+    assert.match(lineOf(denialOf({ ...connect, address, port: 0 })), /does not grant it$/);
+  });
+  test('names the path by which an object is seen, and none where it is not seen', () => {
+    const device = otherDisk;
+    assert.match(lineOf(denialOf({ device }, '/shown/a')), /read \/mnt\/a .* files\.read: \[\/mnt\/a\]$/);
+    assert.match(lineOf(denialOf({ device }, '/not-shown')), /read \/not-shown .* does not grant it$/);
+  });
+});
+
+describe('a denial by a rule', () => {
+  test('that takes away names the rule’s line, which is what to change', () => {
+    assert.equal(
+      lineOf(denialOf({ rule: 2 }, '/srv/x/key'), own),
+      'cat[233] was denied read /srv/x/key (EACCES) by files.deny /srv/x (/etc/p.yaml:9)',
+    );
+  });
+  test('that grants less says so, and what would grant it', () => {
+    assert.equal(
+      lineOf(denialOf({ rule: 1, operation: Operation.WRITE }, '/srv/a'), own),
+      'cat[233] was denied write /srv/a (EACCES) by files.read /srv (/etc/p.yaml:8), which grants reading only; to allow it: files.write: [/srv/a] in /etc/p.yaml:6',
+    );
+  });
+  test('of a set names the set', () => {
+    const line = lineOf(denialOf({ rule: 3, operation: Operation.WRITE }, '/opt/a'));
+    assert.match(line, / by files\.read \/opt of @site \(\/etc\/p\.yaml:3\), /);
+  });
+  test('is JSON with the rule and what to add', () => {
+    const { rule, allow } = describeDenial(
+      denialOf({ rule: 1, operation: Operation.WRITE }, '/srv/a'),
+      own,
+      mounts,
+    );
+    assert.deepEqual(rule, own.rules[0]);
+    assert.deepEqual(allow, { section: 'files.write', text: '/srv/a', file: '/etc/p.yaml', line: 6 });
+  });
+});
+
+describe('a denial for another reason', () => {
+  test('gives the reason, and no rule where none would help', () => {
+    for (const [reason, text] of [
+      [Reason.UNKNOWN_DEVICE, /: it lies on a file system that was not mounted when the jail began$/],
+      [Reason.TOO_DEEP, /: it lies too deep/],
+      [Reason.BROKEN, /: the role could not be looked up$/],
+    ] as const)
+      assert.match(lineOf(denialOf({ reason }, '/x')), text);
+  });
+  test('of a socket that no rule can name is allowed by `any` alone', () => {
+    const socket = { hook: Hook.SOCKET_CREATE, operation: Operation.SOCKET, family: 17 };
+    assert.equal(
+      lineOf(denialOf({ ...socket, reason: Reason.FAMILY }), own),
+      'cat[233] was denied socket packet (EACCES): no rule can name this kind of socket; to allow it: network: any in /etc/p.yaml:6',
+    );
+  });
+  test('of a unix socket in a role without network names no rule for its path', () => {
+    const connect = { hook: Hook.UNIX_STREAM_CONNECT, operation: Operation.CONNECT };
+    assert.match(
+      lineOf(denialOf(connect, '/run/nscd/socket'), { ...own, network: Scope.NONE }),
+      /: its role has no network, which unix sockets belong to$/,
+    );
+  });
+});
+
+describe('names that the jailed choose', () => {
+  test('do not reach the terminal as they are', () => {
+    const name = '/x\u001b[2J\njailrun: all is well\u202e';
+    const line = lineOf(denialOf({ comm: bytes('a\u001b]b', 16) }, name));
+    for (const character of ['\u001b', '\n', '\u202e']) assert.ok(!line.includes(character));
+    assert.ok(line.startsWith('a\\u{1b}]b[233] was denied read /x\\u{1b}[2J\\u{a}jailrun: all'), line);
+  });
+  test('are quoted where a list of a policy needs it', () => {
+    const allowOf = (path: string) => /files\.read: (.*)$/.exec(lineOf(denialOf({}, path)))?.[1];
+    assert.equal(allowOf('/a b'), '[/a b]');
+    assert.equal(allowOf('/a, b'), '["/a, b"]');
+    assert.equal(allowOf('/a: #b'), '["/a: #b"]');
+    assert.equal(allowOf('/a\n\u202e'), '["/a\\n\\u202e"]');
+  });
+  test('that a rule would take for a wildcard are not offered as one', () => {
+    assert.match(lineOf(denialOf({}, '/srv/a*')), /does not grant it$/);
+  });
+});
