@@ -193,6 +193,47 @@ test('no role but those for any file may read secrets or write programs', () => 
   }
 });
 
+test('@secrets covers what lets one become somebody else, and nothing that programs need to start', () => {
+  const text = 'version: 1\nroles: {careful: {id: 900, files: {read: [/], deny: ["@secrets"]}}}';
+  const careful = resolve([...policies, parse(Buffer.from(text), 'careful.yaml')]).get('careful');
+  assert.ok(careful);
+  const compiled = compile(
+    locate(careful, () => undefined),
+    parseMountinfo(Buffer.from('20 1 8:1 / / rw - ext4 /dev/sda1 rw\n')),
+  );
+  const may = (path: string) =>
+    decide(compiled, { device: (8 << 20) | 1, path, access: Access.READ }).granted;
+  for (const path of [
+    ...[
+      '/etc/shadow',
+      '/etc/shadow-',
+      '/etc/ssh/ssh_host_ed25519_key',
+      '/run/secrets/token',
+      '/root/.ssh/id_rsa',
+    ],
+    ...[
+      '/home/ann/.aws/credentials',
+      '/home/ann/.bash_history',
+      '/home/ann/.config/google-chrome-beta/Default',
+    ],
+    ...[
+      '/home/ann/.npmrc',
+      '/home/ann/.cargo/credentials.toml',
+      '/var/lib/jenkins/.ssh/id_rsa',
+      '/proc/kcore',
+    ],
+  ])
+    assert.ok(!may(path), path);
+  for (const path of [
+    '/etc/passwd',
+    '/etc/ssh/ssh_config',
+    '/home/ann/.bashrc',
+    '/home/ann/.cargo/bin/cargo',
+    '/usr',
+  ])
+    assert.ok(may(path), path);
+});
+
 describe('the form for the launcher', () => {
   test('holds the roles, ready for use, and the policies, to be resolved with others', () => {
     const builtIn = decodeBuiltIn(encodeBuiltIn(policies));
