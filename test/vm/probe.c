@@ -47,6 +47,7 @@ int main(void)
 {
 	char line[8192];
 
+	setvbuf(stdout, NULL, _IONBF, 0);
 	while (fgets(line, sizeof(line), stdin)) {
 		const char *path = line + 2;
 		int error;
@@ -65,11 +66,11 @@ int main(void)
 		default:
 			error = EINVAL;
 		}
-		if (error && error != EACCES) {
+		if (error && error != EACCES && error != ENOENT) {
 			printf("\n%s: %s\n", line, strerror(error));
 			return 1;
 		}
-		putchar(error ? 'd' : 'o');
+		putchar(error == EACCES ? 'd' : error ? 'n' : 'o');
 	}
 	return 0;
 }

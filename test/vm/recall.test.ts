@@ -1,0 +1,172 @@
+// What was granted is remembered (bpf/recall.h). None of these changes, made by others while a jailed task has
+// just been granted the file, may leave it with what it had.
+import assert from 'node:assert/strict';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, beforeEach, describe, test } from 'node:test';
+import { attach, detach, jailrun, root, writePolicy } from './jail.js';
+
+const area = '/mnt/ext4/recall';
+const open = `${area}/open`;
+const shut = `${area}/shut`;
+const policy = writePolicy(
+  'recall',
+  `version: 1
+roles:
+  recall: {id: 610, files: {read: [${open}], deny: [${open}/secret, "${open}/**/*.key"]}}
+  writer: {id: 611, files: {write: [${open}]}}
+  other: {id: 612, files: {read: [${shut}]}}
+`,
+);
+
+/** A jailed task that opens what it is told to, and tells "o" for opened, "d" for denied, "n" for not there. */
+class Probe {
+  readonly #child: ChildProcess;
+  readonly #answers: string[] = [];
+  #waiting: ((answer: string) => void) | undefined;
+  errors = '';
+
+  constructor(role: string) {
+    const words = ['--policy', policy, '--role', role, '--', join(root, 'build/probe')];
+    this.#child = spawn(jailrun, words, { stdio: ['pipe', 'pipe', 'pipe'] });
+    this.#child.stderr?.on('data', (text) => {
+      this.errors += text;
+    });
+    this.#child.stdout?.on('data', (bytes) => {
+      for (const answer of String(bytes)) this.#answers.push(answer);
+      this.#give();
+    });
+    this.#child.on('close', () => {
+      this.#answers.push(`ended: ${this.errors}`);
+      this.#give();
+    });
+  }
+
+  #give(): void {
+    const answer = this.#waiting && this.#answers.shift();
+    if (answer === undefined) return;
+    this.#waiting?.(answer);
+    this.#waiting = undefined;
+  }
+
+  ask(operation: 'r' | 'w', path: string): Promise<string> {
+    const answer = new Promise<string>((resolve) => {
+      this.#waiting = resolve;
+    });
+    this.#child.stdin?.write(`${operation} ${path}\n`);
+    this.#give();
+    return answer;
+  }
+
+  /** Twice, so that the second answer is a remembered one. */
+  async warm(path: string): Promise<void> {
+    for (let i = 0; i < 2; i++) assert.equal(await this.ask('r', path), 'o', this.errors);
+  }
+
+  async end(): Promise<void> {
+    const closed = new Promise((resolve) => this.#child.once('close', resolve));
+    this.#child.stdin?.end();
+    await closed;
+  }
+}
+
+describe('what was granted a moment ago is denied after', () => {
+  let probe: Probe;
+  before(() => {
+    attach();
+    mkdirSync(area, { recursive: true });
+    probe = new Probe('recall');
+  });
+  after(async () => {
+    await probe.end();
+    rmSync(area, { recursive: true, force: true });
+    detach();
+  });
+  beforeEach(() => {
+    rmSync(open, { recursive: true, force: true });
+    rmSync(shut, { recursive: true, force: true });
+    for (const directory of [`${open}/a/b`, `${open}/secret`, shut])
+      mkdirSync(directory, { recursive: true });
+    writeFileSync(`${open}/a/b/file`, '');
+  });
+
+  test('the file was renamed out of what the role grants', async () => {
+    await probe.warm(`${open}/a/b/file`);
+    renameSync(`${open}/a/b/file`, `${shut}/file`);
+    assert.equal(await probe.ask('r', `${shut}/file`), 'd');
+    assert.equal(await probe.ask('r', `${open}/a/b/file`), 'n');
+  });
+  test('the file was renamed to what a pattern denies, in its own directory', async () => {
+    await probe.warm(`${open}/a/b/file`);
+    renameSync(`${open}/a/b/file`, `${open}/a/b/file.key`);
+    assert.equal(await probe.ask('r', `${open}/a/b/file.key`), 'd');
+    renameSync(`${open}/a/b/file.key`, `${open}/a/b/file`);
+    assert.equal(await probe.ask('r', `${open}/a/b/file`), 'o');
+  });
+  test('a directory above it was renamed to one that is denied', async () => {
+    await probe.warm(`${open}/a/b/file`);
+    renameSync(`${open}/a`, `${open}/secret/a`);
+    assert.equal(await probe.ask('r', `${open}/secret/a/b/file`), 'd');
+    assert.equal(await probe.ask('r', `${open}/a/b/file`), 'n');
+  });
+  test('two directories above were exchanged', async () => {
+    mkdirSync(`${open}/secret/b`);
+    writeFileSync(`${open}/secret/b/file`, '');
+    await probe.warm(`${open}/a/b/file`);
+    execFileSync(join(root, 'build/act'), ['exchange', `${open}/a`, `${open}/secret`]);
+    assert.equal(await probe.ask('r', `${open}/secret/b/file`), 'd');
+    assert.equal(await probe.ask('r', `${open}/a/b/file`), 'o');
+  });
+  test('it was removed and its name and dentry were used again elsewhere', async () => {
+    for (let i = 0; i < 300; i++) {
+      const [granted, denied] = [`${open}/a/${i}`, `${open}/secret/${i}`];
+      writeFileSync(granted, '');
+      await probe.warm(granted);
+      rmSync(granted);
+      writeFileSync(denied, '');
+      assert.equal(await probe.ask('r', denied), 'd');
+      rmSync(denied);
+    }
+  });
+  test('its directory was removed and made again below a denied one', async () => {
+    for (let i = 0; i < 100; i++) {
+      mkdirSync(`${open}/x`);
+      writeFileSync(`${open}/x/file`, '');
+      await probe.warm(`${open}/x/file`);
+      rmSync(`${open}/x`, { recursive: true });
+      mkdirSync(`${open}/secret/x`);
+      writeFileSync(`${open}/secret/x/file`, '');
+      assert.equal(await probe.ask('r', `${open}/secret/x/file`), 'd');
+      rmSync(`${open}/secret/x`, { recursive: true });
+    }
+  });
+  test('another file system is mounted on its directory, with the same names in it', async () => {
+    await probe.warm(`${open}/a/b/file`);
+    execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', `${open}/a`]);
+    try {
+      mkdirSync(`${open}/a/b`);
+      writeFileSync(`${open}/a/b/file`, '');
+      assert.equal(await probe.ask('r', `${open}/a/b/file`), 'd');
+    } finally {
+      execFileSync('umount', ['-l', `${open}/a`]);
+    }
+    assert.equal(await probe.ask('r', `${open}/a/b/file`), 'o');
+  });
+
+  test('another role asks for it', async () => {
+    await probe.warm(`${open}/a/b/file`);
+    const other = new Probe('other');
+    assert.equal(await other.ask('r', `${open}/a/b/file`), 'd');
+    await other.end();
+    assert.equal(await probe.ask('r', `${open}/a/b/file`), 'o');
+  });
+  test('more is asked of it than was granted', async () => {
+    await probe.warm(`${open}/a/b/file`);
+    assert.equal(await probe.ask('w', `${open}/a/b/file`), 'd');
+    const writer = new Probe('writer');
+    assert.equal(await writer.ask('w', `${open}/a/b/file`), 'o');
+    await writer.end();
+    assert.equal(await probe.ask('w', `${open}/a/b/file`), 'd');
+  });
+});
