@@ -6,7 +6,7 @@ function put(bytes: Uint8Array, at: number, length: number, value: Uint8Array): 
 }
 
 export const Limit = {
-  LAYOUT: 1,
+  LAYOUT: 2,
   MAX_PODS: 32768,
   MAX_ROLES: 32768,
   MAX_DEPTH: 128,
@@ -26,10 +26,16 @@ export const Scope = {
 } as const;
 export type Scope = (typeof Scope)[keyof typeof Scope];
 
+export const RoleFlag = {
+  HIDES: 1,
+} as const;
+export type RoleFlag = (typeof RoleFlag)[keyof typeof RoleFlag];
+
 export const Access = {
   READ: 1,
   WRITE: 2,
   EXEC: 4,
+  HIDDEN: 8,
 } as const;
 export type Access = (typeof Access)[keyof typeof Access];
 
@@ -76,6 +82,24 @@ export const Hook = {
   PATH_CHOWN: 19,
   BPF: 20,
   TASK_ALLOC: 21,
+  INODE_GETATTR: 22,
+  INODE_SETATTR: 23,
+  INODE_SETXATTR: 24,
+  INODE_REMOVEXATTR: 25,
+  INODE_SET_ACL: 26,
+  INODE_REMOVE_ACL: 27,
+  INODE_GETXATTR: 28,
+  INODE_LISTXATTR: 29,
+  INODE_GET_ACL: 30,
+  INODE_READLINK: 31,
+  INODE_FOLLOW_LINK: 32,
+  INODE_FILE_SETATTR: 33,
+  INODE_FILE_GETATTR: 34,
+  PATH_CHROOT: 35,
+  PATH_NOTIFY: 36,
+  FILE_RECEIVE: 37,
+  FILE_IOCTL: 38,
+  FILE_IOCTL_COMPAT: 39,
 } as const;
 export type Hook = (typeof Hook)[keyof typeof Hook];
 
@@ -91,6 +115,8 @@ export const Operation = {
   SOCKET: 9,
   BPF: 10,
   FORK: 11,
+  STAT: 12,
+  RING: 13,
 } as const;
 export type Operation = (typeof Operation)[keyof typeof Operation];
 
@@ -101,6 +127,8 @@ export const Reason = {
   DISCONNECTED: 3,
   BROKEN: 4,
   FAMILY: 5,
+  MORE_RIGHTS: 6,
+  TOO_WIDE: 7,
 } as const;
 export type Reason = (typeof Reason)[keyof typeof Reason];
 
@@ -188,6 +216,7 @@ export interface Role {
   files: number;
   exec: number;
   network: number;
+  flags: number;
 }
 export const Role = {
   size: 8,
@@ -198,6 +227,7 @@ export const Role = {
     view.setUint8(4, value.files);
     view.setUint8(5, value.exec);
     view.setUint8(6, value.network);
+    view.setUint8(7, value.flags);
     return bytes;
   },
   decode(bytes: Uint8Array): Role {
@@ -207,6 +237,7 @@ export const Role = {
       files: view.getUint8(4),
       exec: view.getUint8(5),
       network: view.getUint8(6),
+      flags: view.getUint8(7),
     };
   },
 } as const;

@@ -61,6 +61,8 @@ const reasons: Partial<Record<Reason, string>> = {
   [Reason.TOO_DEEP]: 'it lies too deep in its file system to be decided',
   [Reason.DISCONNECTED]: 'no path leads to it',
   [Reason.BROKEN]: 'the role could not be looked up',
+  [Reason.MORE_RIGHTS]: 'there it, or what it holds, would have more rights than where it is; copy it',
+  [Reason.TOO_WIDE]: 'it would show a whole file system; files: any allows it',
   [Reason.FAMILY]: 'no rule can name this kind of socket; network: any allows it',
 };
 
@@ -107,6 +109,7 @@ function targetOf(denial: Denial, mounts: Mount[]): string {
   }
   if (denial.operation === Operation.BPF) return 'bpf(2)';
   if (denial.operation === Operation.FORK) return 'a new task';
+  if (denial.operation === Operation.RING) return 'another process’s io_uring';
   const protocol = protocolNames[denial.protocol] ?? (denial.protocol ? `protocol ${denial.protocol}` : '');
   const family = familyNames[denial.family] ?? `family ${denial.family}`;
   if (denial.operation === Operation.SOCKET || !protocol) return [family, protocol].filter(Boolean).join(' ');
@@ -129,6 +132,7 @@ function allowingRule(denial: Denial, operation: string, target: string): Denial
   const protocol = protocolNames[denial.protocol];
   switch (denial.operation) {
     case Operation.READ:
+    case Operation.STAT:
       return { section: 'files.read', text: target };
     case Operation.WRITE:
     case Operation.CREATE:

@@ -13,7 +13,7 @@
  * change nothing are left out. Wildcards would turn the tree of the first step into an automaton; the
  * other steps would stay.
  */
-import { Access, KeyKind, Limit, Reason, Role, Rule, RuleFlag, RuleKey, Scope } from '../abi.js';
+import { Access, KeyKind, Limit, Reason, Role, RoleFlag, Rule, RuleFlag, RuleKey, Scope } from '../abi.js';
 import { splitPath, toByteString } from './locate.js';
 import { hasPaths, type Mount, visibleMounts } from './mounts.js';
 import { type LocatedRole, type PathRule, PolicyError, type RuleSource } from './policy.js';
@@ -42,7 +42,8 @@ export function compile(role: LocatedRole, mounts: readonly Mount[]): CompiledRo
   // every other rule outweighs.
   const execRules = role.exec === Scope.RULES || denies(role);
   const exec = execRules ? Scope.RULES : role.exec;
-  const encoded = Role.encode({ id: role.id, files: role.files, exec, network: role.network });
+  const flags = role.paths.some((rule) => rule.section === 'files.deny') ? RoleFlag.HIDES : 0;
+  const encoded = Role.encode({ id: role.id, files: role.files, exec, network: role.network, flags });
   const walked = role.files === Scope.RULES || execRules;
   const entries = walked ? encodeStates(growTree(role, visibleMounts(mounts), execRules), role) : [];
   for (const [index, rule] of role.ports.entries()) {
@@ -238,7 +239,8 @@ class Automaton {
       for (const component of node.children.keys()) components.add(component);
     }
     const answer = {
-      access: accessOf(files) | accessOf(exec),
+      // files.deny also takes exec away, but from exec's point of view no files.read lies deeper.
+      access: accessOf(files) | (accessOf(exec) & Access.EXEC),
       rule: files.rule,
       execRule: exec.rule,
       hidden: names.length === 0 && settled.files === noRule && settled.exec === noRule,
@@ -297,6 +299,8 @@ function accessOf({ grant }: Verdict): number {
       return Access.READ | Access.WRITE;
     case grants.EXEC:
       return Access.EXEC;
+    case grants.DENY:
+      return Access.HIDDEN;
     default:
       return 0;
   }
