@@ -41,11 +41,16 @@ enum jr_scope {
 	JR_SCOPE_ANY = 2,
 };
 
+enum jr_role_flag {
+	JR_ROLE_HIDES = 1, /* a rule gives JR_ACCESS_HIDDEN: without it nobody is asked about stat */
+};
+
 /* What an operation asks of a path, and what a rule grants. */
 enum jr_access {
 	JR_ACCESS_READ = 1,
 	JR_ACCESS_WRITE = 2,
 	JR_ACCESS_EXEC = 4,
+	JR_ACCESS_HIDDEN = 8, /* denied expressly: not even stat */
 };
 
 enum jr_task_flag {
@@ -97,6 +102,24 @@ enum jr_hook {
 	JR_HOOK_PATH_CHOWN = 19,
 	JR_HOOK_BPF = 20,
 	JR_HOOK_TASK_ALLOC = 21,
+	JR_HOOK_INODE_GETATTR = 22,
+	JR_HOOK_INODE_SETATTR = 23,
+	JR_HOOK_INODE_SETXATTR = 24,
+	JR_HOOK_INODE_REMOVEXATTR = 25,
+	JR_HOOK_INODE_SET_ACL = 26,
+	JR_HOOK_INODE_REMOVE_ACL = 27,
+	JR_HOOK_INODE_GETXATTR = 28,
+	JR_HOOK_INODE_LISTXATTR = 29,
+	JR_HOOK_INODE_GET_ACL = 30,
+	JR_HOOK_INODE_READLINK = 31,
+	JR_HOOK_INODE_FOLLOW_LINK = 32,
+	JR_HOOK_INODE_FILE_SETATTR = 33,
+	JR_HOOK_INODE_FILE_GETATTR = 34,
+	JR_HOOK_PATH_CHROOT = 35,
+	JR_HOOK_PATH_NOTIFY = 36,
+	JR_HOOK_FILE_RECEIVE = 37,
+	JR_HOOK_FILE_IOCTL = 38,
+	JR_HOOK_FILE_IOCTL_COMPAT = 39,
 };
 
 enum jr_operation {
@@ -111,6 +134,8 @@ enum jr_operation {
 	JR_OPERATION_SOCKET = 9,
 	JR_OPERATION_BPF = 10,
 	JR_OPERATION_FORK = 11,
+	JR_OPERATION_STAT = 12, /* to learn anything of the object: only a deny rule forbids it */
+	JR_OPERATION_RING = 13, /* to use an io_uring ring that another process made */
 };
 
 /* Why, where the rule alone does not tell. */
@@ -121,6 +146,8 @@ enum jr_reason {
 	JR_REASON_DISCONNECTED = 3,   /* no way from the object up to its file system's root */
 	JR_REASON_BROKEN = 4,         /* a look-up that cannot fail has failed: doubt denies */
 	JR_REASON_FAMILY = 5,         /* a socket family, type or protocol that no rule can name */
+	JR_REASON_MORE_RIGHTS = 6, /* the new place grants more than the old one, to it or to what it holds */
+	JR_REASON_TOO_WIDE = 7,    /* speaks of a whole mount or file system, and no rule does */
 };
 
 /*
@@ -160,7 +187,7 @@ struct jr_role {
 	__u8 files;   /* enum jr_scope */
 	__u8 exec;    /* enum jr_scope */
 	__u8 network; /* enum jr_scope */
-	__u8 pad;
+	__u8 flags;   /* enum jr_role_flag */
 };
 
 /* The key of a role's rule map; unused bytes are zero. */

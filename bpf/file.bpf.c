@@ -1,31 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * file_open: every open(2) and its kin, opening a program for execution included.
+ * file_receive: descriptors that another process sends (SCM_RIGHTS) or that are taken from it
+ * (pidfd_getfd).
  * path_mknod (also O_CREAT), path_mkdir, path_symlink, path_link, path_unlink, path_rmdir,
  * path_rename, path_truncate, path_chmod, path_chown: changes to names, sizes and modes.
+ * path_notify: watching a directory tells its names, as reading it does.
  *
  * The path_* hooks are taken rather than inode_*: they run once on overlayfs and see the dentry that
  * the caller named.
+ *
+ * Reading and writing, mapping, copying, allocating and locking act on a descriptor that was decided when
+ * it was opened, so they have no hook here. Nor has ftruncate(2): it wants a descriptor that is open for
+ * writing. Linux 6.1 calls path_truncate for it all the same.
  */
-#include "path.h"
+#include "overlay.h"
 
 /*
- * True for a file on a mount that the kernel made for itself: pipes, sockets, memfds, anonymous
- * inodes, pidfds, and the layers below an overlay, which are opened behind an open that was decided
- * already. No path leads to such a mount, so whoever opens one holds a descriptor of it. Namespace
- * files live on one too, but /proc/PID/ns reaches them, so they are not included.
- * mnt_ns of such a mount is MNT_NS_INTERNAL, ERR_PTR(-EINVAL) (fs/mount.h).
+ * True for a file that is opened behind an open which was decided already, or by the holder of
+ * a descriptor of it. Namespace files are on a mount of the kernel's own too, but /proc/PID/ns
+ * reaches them, so they are not included.
  */
 static __always_inline bool is_kernel_internal(struct file *file)
 {
-	struct mount *mount;
-
 	if (file->f_mode & FMODE_NOACCOUNT)
 		return true;
-	mount = (void *)file->f_path.mnt - bpf_core_field_offset(struct mount, mnt);
-	if ((long)BPF_CORE_READ(mount, mnt_ns) != -EINVAL)
-		return false;
-	return file->f_inode->i_sb->s_magic != NSFS_MAGIC;
+	return is_internal_mount(file->f_path.mnt) && file->f_inode->i_sb->s_magic != NSFS_MAGIC;
 }
 
 static __always_inline bool is_entry(struct jail *jail, struct inode *inode)
@@ -47,30 +47,97 @@ static __always_inline int deny_exec_open(struct jail *jail, __u64 dentry)
 	return deny_walked(jail, dentry, jail->scope.exec, HOOK_OPERATION(FILE_OPEN, EXEC));
 }
 
-SEC("lsm/file_open")
-int BPF_PROG(jr_file_open, struct file *file)
+/* Returns 1 where the task may not have the file open in its mode. `reading` and `writing` name the denial.
+ */
+static __always_inline int deny_mode(struct jail *jail, struct file *file, __u32 reading, __u32 writing)
 {
-	struct jail *jail = current_jail();
 	__u64 dentry = (__u64)file->f_path.dentry;
 	__u32 mode = file->f_mode;
 	__u32 wanted = JR_ACCESS_READ;
 
-	if (!jail || jail->scope.files == JR_SCOPE_ANY || is_kernel_internal(file))
-		return 0;
-	if (file->f_flags & KERNEL_FMODE_EXEC)
-		return verdict(deny_exec_open(jail, dentry), EACCES);
 	/* Mode 3 gives f_mode neither bit: a descriptor for ioctl, which may do anything. */
 	if ((file->f_flags & O_ACCMODE) == O_ACCMODE)
 		mode |= FMODE_READ | FMODE_WRITE;
 	if (mode & FMODE_WRITE || file->f_flags & O_TRUNC)
 		wanted |= JR_ACCESS_WRITE;
+	if (wanted & JR_ACCESS_WRITE)
+		note_overlay(jail, file->f_path.dentry);
 	if ((recall(jail, file->f_path.dentry) & wanted) == wanted)
 		return 0;
 	if (wanted & JR_ACCESS_WRITE)
-		return verdict(deny_path(jail, dentry, wanted, HOOK_OPERATION(FILE_OPEN, WRITE)), EACCES);
+		return deny_path(jail, dentry, wanted, writing);
 	if (is_entry(jail, file->f_inode))
 		return 0;
-	return verdict(deny_path(jail, dentry, JR_ACCESS_READ, HOOK_OPERATION(FILE_OPEN, READ)), EACCES);
+	return deny_path(jail, dentry, JR_ACCESS_READ, reading);
+}
+
+SEC("lsm/file_open")
+int BPF_PROG(jr_file_open, struct file *file)
+{
+	struct jail *jail = current_jail();
+
+	if (!jail || jail->scope.files == JR_SCOPE_ANY || is_kernel_internal(file))
+		return 0;
+	if (file->f_flags & KERNEL_FMODE_EXEC)
+		return verdict(deny_exec_open(jail, (__u64)file->f_path.dentry), EACCES);
+	return verdict(
+	    deny_mode(jail, file, HOOK_OPERATION(FILE_OPEN, READ), HOOK_OPERATION(FILE_OPEN, WRITE)), EACCES);
+}
+
+/*
+ * A ring may have a thread that polls it and acts for whoever made it (IORING_SETUP_SQPOLL). The name is
+ * the kernel's: no other file of that file system has it.
+ */
+static __always_inline bool is_ring(struct file *file)
+{
+	char name[12] = {};
+
+	if (file->f_inode->i_sb->s_magic != ANON_INODE_FS_MAGIC)
+		return false;
+	bpf_probe_read_kernel_str(name, sizeof(name), BPF_CORE_READ(file, f_path.dentry, d_name.name));
+	return same_bytes(name, "[io_uring]", sizeof("[io_uring]"));
+}
+
+/*
+ * An O_PATH descriptor gives no right to what it stands for. For the flags of a file that is open, O_TRUNC
+ * is gone: do_dentry_open() takes it away.
+ */
+SEC("lsm/file_receive")
+int BPF_PROG(jr_file_receive, struct file *file)
+{
+	struct jail *jail = current_jail();
+
+	if (!jail)
+		return 0;
+	if (is_ring(file)) {
+		begin_denial(jail, JR_HOOK_FILE_RECEIVE, JR_OPERATION_RING);
+		return verdict(deny(jail, EACCES), EACCES);
+	}
+	if (jail->scope.files == JR_SCOPE_ANY || is_kernel_internal(file) || file->f_mode & FMODE_PATH)
+		return 0;
+	return verdict(
+	    deny_mode(jail, file, HOOK_OPERATION(FILE_RECEIVE, READ), HOOK_OPERATION(FILE_RECEIVE, WRITE)),
+	    EACCES);
+}
+
+/* Watching a mount or a file system (fanotify) tells of files that no rule grants. */
+SEC("lsm/path_notify")
+int BPF_PROG(jr_path_notify, struct path *path, __u64 mask, unsigned int object_type)
+{
+	struct jail *jail = current_jail();
+	__u64 dentry = (__u64)path->dentry;
+
+	if (!jail || jail->scope.files == JR_SCOPE_ANY)
+		return 0;
+	if (object_type != FSNOTIFY_OBJ_TYPE_INODE) {
+		access_of(jail, dentry);
+		jail->reason = JR_REASON_TOO_WIDE;
+		return verdict(deny_walked(jail, dentry, JR_SCOPE_RULES, HOOK_OPERATION(PATH_NOTIFY, READ)),
+			       EACCES);
+	}
+	if (is_internal_mount(path->mnt))
+		return 0;
+	return verdict(deny_path(jail, dentry, JR_ACCESS_READ, HOOK_OPERATION(PATH_NOTIFY, READ)), EACCES);
 }
 
 /* Returns 1 where the task may not change the dentry. */
@@ -78,9 +145,65 @@ static __always_inline int deny_change(struct dentry *dentry, __u32 hook_operati
 {
 	struct jail *jail = current_jail();
 
-	if (!jail || jail->scope.files == JR_SCOPE_ANY || recall(jail, dentry) & JR_ACCESS_WRITE)
+	if (!jail || jail->scope.files == JR_SCOPE_ANY)
+		return 0;
+	note_overlay(jail, dentry);
+	if (recall(jail, dentry) & JR_ACCESS_WRITE)
 		return 0;
 	return deny_path(jail, (__u64)dentry, JR_ACCESS_WRITE, hook_operation);
+}
+
+struct move {
+	struct dentry *from;
+	struct dentry *to;
+	__u32 leaving;  /* the denial at the old name: hook and operation */
+	__u32 arriving; /* the same at the new name */
+	bool exchange;  /* and back again */
+};
+
+static __always_inline bool is_directory(struct dentry *dentry)
+{
+	struct inode *inode = BPF_CORE_READ(dentry, d_inode);
+
+	return inode && (BPF_CORE_READ(inode, i_mode) & S_IFMT) == S_IFDIR;
+}
+
+/*
+ * An object gets the rights of its name, so a new name must not be worth more than the old one, neither to
+ * the object nor, if it is a directory, to anything that it may hold. As between two file systems and as
+ * with Landlock the answer is EXDEV, at which programs copy. Returns the errno or 0.
+ */
+static __noinline int deny_move(struct jail *jail, struct move *move)
+{
+	struct jr_rule old;
+
+	note_overlay(jail, move->from);
+	if (deny_path(jail, (__u64)move->from, JR_ACCESS_WRITE, move->leaving))
+		return EACCES;
+	old = jail->now;
+	if (deny_path(jail, (__u64)move->to, JR_ACCESS_WRITE, move->arriving))
+		return EACCES;
+	/* What is being audited goes on although it was denied. */
+	if (!(old.access & jail->now.access & JR_ACCESS_WRITE))
+		return 0;
+	if (jail->now.access & ~old.access || (move->exchange && old.access & ~jail->now.access))
+		goto more;
+	if ((old.flags & jail->now.flags & JR_RULE_LEAF) || old.state == jail->now.state)
+		return 0;
+	if (is_directory(move->from) || (move->exchange && is_directory(move->to)))
+		goto more;
+	return 0;
+more:
+	begin_denial(jail, move->arriving >> 16, move->arriving & 0xffff)->reason = JR_REASON_MORE_RIGHTS;
+	name_target(jail, (__u64)move->to);
+	return deny(jail, EXDEV) ? EXDEV : 0;
+}
+
+static __always_inline int move_verdict(int error)
+{
+	if (error == EXDEV)
+		return verdict(1, EXDEV);
+	return verdict(error, EACCES);
 }
 
 SEC("lsm/path_mknod")
@@ -101,13 +224,20 @@ int BPF_PROG(jr_path_symlink, struct path *dir, struct dentry *dentry)
 	return verdict(deny_change(dentry, HOOK_OPERATION(PATH_SYMLINK, CREATE)), EACCES);
 }
 
-/* A new name gives the object the rights of its new place, so the old place must grant as much. */
 SEC("lsm/path_link")
 int BPF_PROG(jr_path_link, struct dentry *old_dentry, struct path *new_dir, struct dentry *new_dentry)
 {
-	if (deny_change(old_dentry, HOOK_OPERATION(PATH_LINK, WRITE)))
-		return verdict(1, EACCES);
-	return verdict(deny_change(new_dentry, HOOK_OPERATION(PATH_LINK, CREATE)), EACCES);
+	struct jail *jail = current_jail();
+	struct move move = {
+	    .from = old_dentry,
+	    .to = new_dentry,
+	    .leaving = HOOK_OPERATION(PATH_LINK, WRITE),
+	    .arriving = HOOK_OPERATION(PATH_LINK, CREATE),
+	};
+
+	if (!jail || jail->scope.files == JR_SCOPE_ANY)
+		return 0;
+	return move_verdict(deny_move(jail, &move));
 }
 
 SEC("lsm/path_unlink")
@@ -124,16 +254,37 @@ int BPF_PROG(jr_path_rmdir, struct path *dir, struct dentry *dentry)
 
 SEC("lsm/path_rename")
 int BPF_PROG(jr_path_rename, struct path *old_dir, struct dentry *old_dentry, struct path *new_dir,
-	     struct dentry *new_dentry)
+	     struct dentry *new_dentry, unsigned int flags)
 {
-	if (deny_change(old_dentry, HOOK_OPERATION(PATH_RENAME, WRITE)))
-		return verdict(1, EACCES);
-	return verdict(deny_change(new_dentry, HOOK_OPERATION(PATH_RENAME, CREATE)), EACCES);
+	struct jail *jail = current_jail();
+	struct move move = {
+	    .from = old_dentry,
+	    .to = new_dentry,
+	    .leaving = HOOK_OPERATION(PATH_RENAME, WRITE),
+	    .arriving = HOOK_OPERATION(PATH_RENAME, CREATE),
+	    .exchange = flags & RENAME_EXCHANGE,
+	};
+
+	if (!jail || jail->scope.files == JR_SCOPE_ANY)
+		return 0;
+	return move_verdict(deny_move(jail, &move));
 }
 
+/*
+ * truncate(2) has its path on the stack. ftruncate(2) and open(2), which come here before Linux 6.2, have it
+ * in the struct file: that was decided when it was opened, or handed over.
+ */
 SEC("lsm/path_truncate")
 int BPF_PROG(jr_path_truncate, struct path *path)
 {
+	__u64 stack = (__u64)bpf_get_current_task_btf()->stack;
+	__u64 address;
+
+	/* No verifier lets the path's own type be reckoned with. */
+	bpf_probe_read_kernel(&address, sizeof(address), ctx);
+	if (!bpf_core_field_exists(union security_list_options, file_truncate) &&
+	    address - stack >= THREAD_SIZE_MAX)
+		return 0;
 	return verdict(deny_change(path->dentry, HOOK_OPERATION(PATH_TRUNCATE, WRITE)), EACCES);
 }
 

@@ -12,10 +12,12 @@
 #include "pod.h"
 #include "denial.h"
 #include "path.h"
+#include "overlay.h"
 
 #include "task.bpf.c"
 #include "exec.bpf.c"
 #include "file.bpf.c"
+#include "metadata.bpf.c"
 #include "network.bpf.c"
 #include "self.bpf.c"
 

@@ -38,6 +38,7 @@ enum {
 	EPERM = 1,
 	ENOMEM = 12,
 	EACCES = 13,
+	EXDEV = 18,
 	EINVAL = 22,
 };
 
@@ -59,6 +60,7 @@ enum {
 /* include/linux/fs.h. Both bits are the kernel's own: open(2) masks them out of the caller's flags. */
 #define FMODE_READ 1
 #define FMODE_WRITE 2
+#define FMODE_PATH (1u << 14)
 #define FMODE_NOACCOUNT (1u << 29)
 #define KERNEL_FMODE_EXEC 0x20 /* __FMODE_EXEC, in f_flags */
 #define O_ACCMODE 3
@@ -66,11 +68,33 @@ enum {
 
 #define NAME_MAX 255 /* include/uapi/linux/limits.h */
 #define BPF_F_INNER_MAP (1u << 12)
+#define SB_KERNMOUNT (1u << 22)
+#define S_IFMT 0170000
+#define S_IFDIR 0040000
+#define S_IFREG 0100000
+#define RENAME_EXCHANGE 2
+#define THREAD_SIZE_MAX 32768 /* half of it without KASAN */
+#define FSNOTIFY_OBJ_TYPE_INODE 0
+
+/* struct iattr, ia_valid */
+#define ATTR_MODE (1 << 0)
+#define ATTR_UID (1 << 1)
+#define ATTR_GID (1 << 2)
+#define ATTR_SIZE (1 << 3)
+#define ATTR_FORCE (1 << 9)
+
+/* include/uapi/linux/magic.h */
 #define NSFS_MAGIC 0x6e736673
+#define ANON_INODE_FS_MAGIC 0x09041934
+#define OVERLAYFS_SUPER_MAGIC 0x794c7630
+
+/* include/linux/sched.h */
+#define PF_IO_WORKER 0x00000010
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct bpf_local_storage;
+struct cred;
 
 struct task_struct {
 	int pid;
@@ -80,15 +104,22 @@ struct task_struct {
 	struct task_struct *real_parent;
 	struct task_struct *group_leader;
 	struct bpf_local_storage *bpf_storage;
+	unsigned int flags;
+	void *stack;
+	const struct cred *real_cred;
+	const struct cred *cred;
 };
 
 struct super_block {
 	__u32 s_dev;
+	unsigned long s_flags;
 	unsigned long s_magic;
 	struct dentry *s_root;
+	void *s_fs_info;
 };
 
 struct inode {
+	__u16 i_mode;
 	unsigned long i_ino;
 	__u32 i_generation;
 	struct super_block *i_sb;
@@ -138,6 +169,14 @@ struct file {
 	struct inode *f_inode;
 	unsigned int f_flags;
 	unsigned int f_mode;
+};
+
+struct iattr {
+	unsigned int ia_valid;
+};
+
+union security_list_options {
+	void *file_truncate;
 };
 
 struct linux_binprm {
@@ -199,6 +238,15 @@ static __always_inline long short_name_offset(void)
 		asm volatile("" : "+r"(offset));
 	}
 	return offset;
+}
+
+/* clang calls memcmp() for more than a few bytes. */
+static __always_inline bool same_bytes(const char *a, const char *b, int length)
+{
+	for (int i = 0; i < length; i++)
+		if (a[i] != b[i])
+			return false;
+	return true;
 }
 
 #endif

@@ -155,15 +155,22 @@ static long descend(__u32 i, void *context)
 	}
 	if (!next && jail->now.flags & JR_RULE_HAS_ANY)
 		next = edge(descent, JR_KEY_ANY_NAME, 0);
-	if (!next || jail->reason)
+	if (jail->reason)
 		return 1;
+	if (!next) {
+		/* No rule speaks of this component, nor of anything below it. */
+		jail->now.flags |= JR_RULE_LEAF;
+		return 1;
+	}
 	jail->now = *next;
 	return !!(next->flags & JR_RULE_LEAF);
 }
 
 /*
- * What the role grants on the dentry: enum jr_access, with the rule that decided in jail->now.
- * Whatever cannot be decided grants nothing, and jail->reason says why.
+ * What the role grants on the dentry: enum jr_access, with the rule that decided in jail->now; there
+ * JR_RULE_LEAF says that everything below the dentry is granted the same, and where it does not, equal
+ * states say that two directories are alike with all that they can hold. Whatever cannot be decided grants
+ * nothing, and jail->reason says why.
  */
 static __noinline __u32 access_of(struct jail *jail, __u64 dentry_address)
 {
@@ -203,8 +210,7 @@ static __noinline __u32 access_of(struct jail *jail, __u64 dentry_address)
 		bpf_loop(jail->depth, descend, &descent, 0);
 	if (jail->reason)
 		return 0;
-	if (jail->now.access)
-		remember(jail, BPF_CORE_READ(sb, s_dev));
+	remember(jail, BPF_CORE_READ(sb, s_dev));
 	return jail->now.access;
 }
 
@@ -244,6 +250,19 @@ static __noinline void name_target(struct jail *jail, __u64 dentry_address)
 		jail->denial.path[JR_MAX_TARGET - 2] = '/';
 		jail->denial.path_start = JR_MAX_TARGET - 2;
 	}
+}
+
+/*
+ * True for a mount that the kernel made for itself: pipes, sockets, memfds, anonymous inodes, pidfds,
+ * and the layers below an overlay. No path leads to such a mount, so whoever has a file on one holds a
+ * descriptor of it, or is the kernel. mnt_ns there is MNT_NS_INTERNAL, ERR_PTR(-EINVAL) (fs/mount.h);
+ * of a mount that user space detached it is another one or NULL.
+ */
+static __always_inline bool is_internal_mount(struct vfsmount *vfsmount)
+{
+	struct mount *mount = (void *)vfsmount - bpf_core_field_offset(struct mount, mnt);
+
+	return (long)BPF_CORE_READ(mount, mnt_ns) == -EINVAL;
 }
 
 /* Denies what access_of() just refused. `scope` is the role's word on the section that decides. */

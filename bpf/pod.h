@@ -36,6 +36,7 @@ struct jail {
 	__u64 entry_inode;
 	__u32 entry_device;
 	__u32 entry_generation;
+	__u64 overlay; /* see overlay.h */
 
 	struct jr_denial denial;
 	/*

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What was granted before. A verdict on a path is a pure function of the role and of the names from the
- * object up to its file system's root, so that is what a remembered one is found by: the names themselves,
- * compared byte for byte with the live ones. A rename makes other names, so nothing is ever invalidated,
- * no generation is counted and a freed dentry's address may come back. Only what was granted is
- * remembered; a denial walks, since its report needs the walk.
+ * Verdicts that were reached before. A verdict on a path is a pure function of the role and of the names from
+ * the object up to its file system's root, so that is what a remembered one is found by: the names
+ * themselves, compared byte for byte with the live ones. A rename makes other names, so nothing is ever
+ * invalidated, no generation is counted and a freed dentry's address may come back. A denial walks all the
+ * same, since its report needs the walk.
  */
 #ifndef JAILRUN_RECALL_H
 #define JAILRUN_RECALL_H
@@ -13,6 +13,7 @@
 
 enum {
 	JR_SLOTS = 4096,
+	JR_KNOWN = 1 << 30, /* beside enum jr_access: it is remembered, even if nothing is granted */
 };
 
 struct memory {
@@ -61,7 +62,8 @@ static __always_inline bool same_name(struct dentry *dentry, struct level *level
 	return length < 24 || short_name(dentry, 3) == level->name[3];
 }
 
-/* What is remembered to be granted on the dentry; 0 where nothing is. The pointer must be the hook's own. */
+/* The access remembered for the dentry, with JR_KNOWN; 0 where there is none. The pointer must be the hook's
+ * own. */
 static __always_inline __u32 recall(struct jail *jail, struct dentry *dentry)
 {
 	struct super_block *sb = dentry->d_sb;
@@ -107,7 +109,7 @@ static __noinline int remember(struct jail *jail, __u32 device)
 	memory->role = jail->role;
 	memory->device = device;
 	memory->depth = jail->depth;
-	memory->access = jail->now.access;
+	memory->access = jail->now.access | JR_KNOWN;
 	for (int i = 0; i < JR_LEVELS; i++)
 		memory->levels[i] = jail->levels[i];
 	__sync_fetch_and_add(&memory->version, 1);

@@ -12,6 +12,7 @@
 #include <uv.h>
 
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -380,6 +381,34 @@ class Descriptor
 	}
 	const int fd;
 };
+
+/* Many at once, because reading the kernel's types takes milliseconds. */
+Napi::Value ArgumentCounts(const Napi::CallbackInfo &info)
+{
+	Napi::Env env = info.Env();
+	if (!info[0].IsArray())
+		throw Napi::TypeError::New(env, "functions must be an array");
+	Napi::Array functions = info[0].As<Napi::Array>();
+	Napi::Array counts = Napi::Array::New(env, functions.Length());
+
+	libbpf_log.clear();
+	std::unique_ptr<btf, void (*)(btf *)> types(btf__load_vmlinux_btf(), btf__free);
+	if (!types)
+		throw LoggedError(env, errno, "read the kernel's BTF");
+	for (uint32_t i = 0; i < functions.Length(); i++) {
+		std::string name = ToText(functions[i], "an entry of functions");
+		int function = btf__find_by_name_kind(types.get(), name.c_str(), BTF_KIND_FUNC);
+
+		if (function < 0) {
+			counts[i] = env.Undefined();
+			continue;
+		}
+		const btf_type *prototype =
+		    btf__type_by_id(types.get(), btf__type_by_id(types.get(), function)->type);
+		counts[i] = Napi::Number::New(env, btf_vlen(prototype));
+	}
+	return counts;
+}
 
 /* A mount that has no place in the tree gives access without showing anything to anybody else. */
 Napi::Value ReadUnmounted(const Napi::CallbackInfo &info)
@@ -752,6 +781,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports)
 	    Napi::PropertyDescriptor::Function(env, exports, "linkInfo", LinkInfoOf),
 	    Napi::PropertyDescriptor::Function(env, exports, "enableStats", EnableStats),
 	    Napi::PropertyDescriptor::Function(env, exports, "probe", Probe),
+	    Napi::PropertyDescriptor::Function(env, exports, "argumentCounts", ArgumentCounts),
 	    Napi::PropertyDescriptor::Function(env, exports, "readUnmounted", ReadUnmounted),
 	    Napi::PropertyDescriptor::Function(env, exports, "flock", Flock),
 	    Napi::PropertyDescriptor::Function(env, exports, "sendPlan", SendPlan),

@@ -28,10 +28,16 @@ export const Scope = {
 } as const;
 export type Scope = (typeof Scope)[keyof typeof Scope];
 
+export const RoleFlag = {
+  HIDES: 1,
+} as const;
+export type RoleFlag = (typeof RoleFlag)[keyof typeof RoleFlag];
+
 export const Access = {
   READ: 1,
   WRITE: 2,
   EXEC: 4,
+  HIDDEN: 8,
 } as const;
 export type Access = (typeof Access)[keyof typeof Access];
 
@@ -80,6 +86,24 @@ export const Hook = {
   PATH_CHOWN: 19,
   BPF: 20,
   TASK_ALLOC: 21,
+  INODE_GETATTR: 22,
+  INODE_SETATTR: 23,
+  INODE_SETXATTR: 24,
+  INODE_REMOVEXATTR: 25,
+  INODE_SET_ACL: 26,
+  INODE_REMOVE_ACL: 27,
+  INODE_GETXATTR: 28,
+  INODE_LISTXATTR: 29,
+  INODE_GET_ACL: 30,
+  INODE_READLINK: 31,
+  INODE_FOLLOW_LINK: 32,
+  INODE_FILE_SETATTR: 33,
+  INODE_FILE_GETATTR: 34,
+  PATH_CHROOT: 35,
+  PATH_NOTIFY: 36,
+  FILE_RECEIVE: 37,
+  FILE_IOCTL: 38,
+  FILE_IOCTL_COMPAT: 39,
 } as const;
 export type Hook = (typeof Hook)[keyof typeof Hook];
 
@@ -95,6 +119,8 @@ export const Operation = {
   SOCKET: 9,
   BPF: 10,
   FORK: 11,
+  STAT: 12,
+  RING: 13,
 } as const;
 export type Operation = (typeof Operation)[keyof typeof Operation];
 
@@ -105,6 +131,8 @@ export const Reason = {
   DISCONNECTED: 3,
   BROKEN: 4,
   FAMILY: 5,
+  MORE_RIGHTS: 6,
+  TOO_WIDE: 7,
 } as const;
 export type Reason = (typeof Reason)[keyof typeof Reason];
 
@@ -192,6 +220,7 @@ export interface Role {
   files: number;
   exec: number;
   network: number;
+  flags: number;
 }
 export const Role = {
   size: 8,
@@ -202,6 +231,7 @@ export const Role = {
     view.setUint8(4, value.files);
     view.setUint8(5, value.exec);
     view.setUint8(6, value.network);
+    view.setUint8(7, value.flags);
     return bytes;
   },
   decode(bytes: Uint8Array): Role {
@@ -211,6 +241,7 @@ export const Role = {
       files: view.getUint8(4),
       exec: view.getUint8(5),
       network: view.getUint8(6),
+      flags: view.getUint8(7),
     };
   },
 } as const;

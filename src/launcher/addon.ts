@@ -116,6 +116,8 @@ export interface Addon {
    * the kernel read more arguments and answer E2BIG, so the probe's number must have none of them.
    */
   probe(pod: bigint): number;
+  /** How many arguments each of the kernel's functions takes by its BTF; undefined for one that it lacks. */
+  argumentCounts(functions: string[]): (number | undefined)[];
   /** Reads a file of a kernel file system such as `securityfs`, whether or not that is mounted. */
   readUnmounted(type: string, path: string): string;
   /** flock(2). Returns false where the lock is another's and `wait` is false. */

@@ -22,6 +22,15 @@ import { hostPlaces, type Kernel, openPins, type Places, pinsOf, refuseInJail, w
 /** Where the function that calls the hook is not security_HOOK. */
 const wrappers: Record<string, string> = { bprm_check_security: 'security_bprm_check' };
 
+/** Hooks that a kernel may lack, because there another hook is asked instead (bpf/metadata.bpf.c). */
+const optionalHooks = [
+  'inode_set_acl',
+  'inode_remove_acl',
+  'inode_get_acl',
+  'inode_file_setattr',
+  'inode_file_getattr',
+];
+
 /** What detach() removed. */
 export interface Detached {
   links: number;
@@ -91,13 +100,13 @@ function pinAll(directory: string, way: Way): void {
     return fd;
   };
   try {
-    if (way === 'fmod_ret') retargetAll(object);
+    const programs = choosePrograms(object, way);
+    if (way === 'fmod_ret') retarget(object, programs);
     load(object);
     for (const kind of ['maps', 'programs', 'links'])
       mkdirSync(join(directory, kind), { recursive: true, mode: 0o700 });
     for (const name of object.maps()) addon.objPin(keep(object.mapFd(name)), join(directory, 'maps', name));
-    const programs = object.programs().map(({ name }) => name);
-    for (const name of programs) {
+    for (const { name } of programs) {
       addon.objPin(keep(object.programFd(name)), join(directory, 'programs', name));
       addon.objPin(keep(attachProgram(object, name)), join(directory, 'links', name));
     }
@@ -121,12 +130,42 @@ function openObject(): BpfObject {
   }
 }
 
-/** Programs of other kinds, such as tracepoints, are called either way. */
-function retargetAll(object: BpfObject): void {
-  for (const { name, section } of object.programs()) {
+/** A program, and the function of the kernel that calls its hook; none for a tracepoint and its kin. */
+interface Program {
+  name: string;
+  hook?: string;
+  target?: string;
+}
+
+/**
+ * The programs that this kernel gets, all others are not loaded. Of those whose name ends in a number of
+ * arguments it gets the one that fits.
+ */
+export function choosePrograms(object: BpfObject, way: Way): Program[] {
+  const all = object.programs().map(({ name, section }): Program => {
     const hook = /^lsm\/(.+)$/.exec(section)?.[1];
-    if (hook === undefined) continue;
-    const target = wrappers[hook] ?? `security_${hook}`;
+    if (hook === undefined) return { name };
+    const wrapper = wrappers[hook] ?? `security_${hook}`;
+    return { name, hook, target: way === 'fmod_ret' ? wrapper : `bpf_lsm_${hook}` };
+  });
+  const counts = addon.argumentCounts(all.map(({ target }) => target ?? 'none'));
+  const chosen = all.filter(({ name, hook }, i) => {
+    if (hook === undefined) return true;
+    const wanted = /_(\d)$/.exec(name)?.[1];
+    if (wanted !== undefined) return counts[i] === Number(wanted);
+    return counts[i] !== undefined || !optionalHooks.includes(hook);
+  });
+  for (const { name, hook, target } of all) {
+    if (!chosen.some((program) => program.name === name)) object.setAutoload(name, false);
+    if (hook && !optionalHooks.includes(hook) && !chosen.some((program) => program.hook === hook))
+      throw hookMissing(name, target as string);
+  }
+  return chosen;
+}
+
+function retarget(object: BpfObject, programs: Program[]): void {
+  for (const { name, target } of programs) {
+    if (target === undefined) continue;
     try {
       object.retarget(name, target);
     } catch (cause) {
@@ -166,10 +205,11 @@ function attachProgram(object: BpfObject, name: string): number {
   }
 }
 
-function hookMissing(program: string, target: string, cause: AddonError): JailrunError {
+function hookMissing(program: string, target: string, cause?: AddonError): JailrunError {
+  const why = cause ? ` (${cause.code})` : '';
   return new JailrunError(
     'HOOK_MISSING',
-    `The program ${program} cannot be attached to ${target} (${cause.code}), so what it decides would be allowed. Use a kernel that jailrun is tested on (6.1, 6.12, 7.2).`,
+    `The program ${program} cannot be attached to ${target}${why}, so what it decides would be allowed. Use a kernel that jailrun is tested on (6.1, 6.12, 7.2).`,
     { cause },
   );
 }

@@ -114,6 +114,7 @@ function targetOf(denial: Denial): string {
   if (denial.device !== 0) return rawPath(denial);
   if (denial.operation === Operation.BPF) return 'bpf(2)';
   if (denial.operation === Operation.FORK) return 'a new task';
+  if (denial.operation === Operation.RING) return 'another process’s io_uring';
   const protocol = protocolNames[denial.protocol] ?? (denial.protocol ? `protocol ${denial.protocol}` : '');
   const family = familyNames[denial.family] ?? `family ${denial.family}`;
   if (denial.operation === Operation.SOCKET || !protocol) return [family, protocol].filter(Boolean).join(' ');

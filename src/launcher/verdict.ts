@@ -30,6 +30,8 @@ const reasons: Partial<Record<number, string>> = {
   [Reason.TOO_DEEP]: 'it lies too deep in its file system to be decided',
   [Reason.DISCONNECTED]: 'no path leads to it',
   [Reason.BROKEN]: 'the role could not be looked up',
+  [Reason.MORE_RIGHTS]: 'there it, or what it holds, would have more rights than where it is; copy it',
+  [Reason.TOO_WIDE]: 'it would show a whole file system; files: any allows it',
   [Reason.FAMILY]: 'no rule can name this kind of socket',
 };
 
@@ -37,9 +39,6 @@ const reasons: Partial<Record<number, string>> = {
 export function reasonText(reason: number): string | undefined {
   return reason === Reason.RULE ? undefined : (reasons[reason] ?? 'unknown');
 }
-
-/** What a rule would take for a wildcard or a variable. */
-const notLiteral = /[*?[]|\$\{/;
 
 /**
  * The rule that would grant the operation in the role defined at `definition`; undefined where none would.
@@ -52,9 +51,14 @@ export function grantFor(
   definition: { file: string; line: number } | undefined,
 ): Grant | undefined {
   const section = sectionFor(operation, target);
-  const text = 'path' in target ? target.path : target.port;
-  if (section === undefined || decided?.section === 'files.deny' || notLiteral.test(text)) return undefined;
+  const text = 'path' in target ? literal(target.path) : target.port;
+  if (section === undefined || decided?.section === 'files.deny') return undefined;
   return inRole({ section, text }, definition);
+}
+
+/** The rule that means this path and no other: what would be a wildcard or a variable goes into brackets. */
+function literal(path: string): string {
+  return path.replace(/[*?[]|\$(?=\{)/g, '[$&]');
 }
 
 /** Adds where the role can be changed, if it can. */
@@ -69,6 +73,7 @@ export function inRole(
 function sectionFor(operation: number, target: GrantTarget): string | undefined {
   switch (operation) {
     case Operation.READ:
+    case Operation.STAT:
       return 'files.read';
     case Operation.WRITE:
     case Operation.CREATE:

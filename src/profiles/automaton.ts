@@ -95,6 +95,8 @@ function accessOf({ grant }: Verdict): number {
       return Access.READ | Access.WRITE;
     case grants.EXEC:
       return Access.EXEC;
+    case grants.DENY:
+      return Access.HIDDEN;
     default:
       return 0;
   }
@@ -565,7 +567,9 @@ function answerOf(names: readonly Name[]): Answer {
     files = better(files, name.files);
     exec = better(exec, name.exec);
   }
-  return { access: accessOf(files) | accessOf(exec), rule: files.rule, execRule: exec.rule };
+  // files.deny also takes exec away, but from exec's point of view no files.read lies deeper.
+  const access = accessOf(files) | (accessOf(exec) & Access.EXEC);
+  return { access, rule: files.rule, execRule: exec.rule };
 }
 
 function unrecognizable(component: string, target: Target, role: LocatedRole): PolicyError {

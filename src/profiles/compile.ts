@@ -4,7 +4,19 @@
  * A rule names a visible path; the kernel walks an object's components from its file system's root.
  * automaton.ts makes the one into the other; here it becomes bytes.
  */
-import { Access, GlobRow, KeyKind, Limit, Reason, Role, Rule, RuleFlag, RuleKey, Scope } from '../abi.js';
+import {
+  Access,
+  GlobRow,
+  KeyKind,
+  Limit,
+  Reason,
+  Role,
+  RoleFlag,
+  Rule,
+  RuleFlag,
+  RuleKey,
+  Scope,
+} from '../abi.js';
 import { type Automaton, buildAutomaton, type Target } from './automaton.js';
 import { splitPath, toByteString } from './locate.js';
 import { type Mount, visibleMounts } from './mounts.js';
@@ -37,7 +49,8 @@ export function compile(role: LocatedRole, mounts: readonly Mount[]): CompiledRo
   // every other rule outweighs.
   const execRules = role.exec === Scope.RULES || denies(role);
   const exec = execRules ? Scope.RULES : role.exec;
-  const encoded = Role.encode({ id: role.id, files: role.files, exec, network: role.network });
+  const flags = role.paths.some((rule) => rule.section === 'files.deny') ? RoleFlag.HIDES : 0;
+  const encoded = Role.encode({ id: role.id, files: role.files, exec, network: role.network, flags });
   const walked = role.files === Scope.RULES || execRules;
   const { entries, globs } = walked
     ? encodeAutomaton(buildAutomaton(role, visibleMounts(mounts), execRules))

@@ -170,7 +170,8 @@ describe('names that the jailed choose', () => {
     assert.equal(allowOf('/a: #b'), '["/a: #b"]');
     assert.equal(allowOf('/a\n\u202e'), '["/a\\n\\u202e"]');
   });
-  test('that a rule would take for a wildcard are not offered as one', () => {
-    assert.match(lineOf(denialOf({}, '/srv/a*')), /does not grant it$/);
+  test('that a rule would take for a wildcard or a variable are offered in brackets', () => {
+    assert.match(lineOf(denialOf({}, '/srv/a*')), /files\.read: \["\/srv\/a\[\*\]"\]$/);
+    assert.match(lineOf(denialOf({}, '/srv/$\u007ba}')), /files\.read: \["\/srv\/\[\$\]\{a\}"\]$/);
   });
 });

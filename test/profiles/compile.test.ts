@@ -342,7 +342,8 @@ describe('scopes', () => {
     for (const scope of [Scope.ANY, Scope.NONE]) {
       const compiled = compileFor(rootOnly, {}, { files: scope, exec: scope, network: scope });
       assert.equal(compiled.entries.length, 0);
-      assert.deepEqual(Role.decode(compiled.role), { id: 3, files: scope, exec: scope, network: scope });
+      const role = { id: 3, files: scope, exec: scope, network: scope, flags: 0 };
+      assert.deepEqual(Role.decode(compiled.role), role);
       assert.equal(may(compiled, 99, '/x', Access.READ), scope === Scope.ANY);
       assert.equal(may(compiled, 99, '/x', Access.EXEC), scope === Scope.ANY);
     }

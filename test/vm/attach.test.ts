@@ -7,13 +7,12 @@ import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Denial } from '../../src/abi.js';
 import { addon, bpfObjectPath } from '../../src/launcher/addon.js';
-import { attach, detach } from '../../src/launcher/attach.js';
-import { readFacts } from '../../src/launcher/host.js';
+import { attach, choosePrograms, detach } from '../../src/launcher/attach.js';
+import { chooseWay, readFacts } from '../../src/launcher/host.js';
 import { hostPlaces, openPins, pinsOf } from '../../src/launcher/kernel.js';
 import { jailrun, run } from './jail.js';
 
 const pins = pinsOf(hostPlaces);
-const programs = new addon.BpfObject(bpfObjectPath).programs().map(({ name }) => name);
 const pinDirectories = (): string[] =>
   readdirSync(hostPlaces.bpffs).filter((name) => name.startsWith('jailrun'));
 /** How many programs and links are pinned, wherever. */
@@ -28,6 +27,8 @@ const ended = (child: ChildProcess): Promise<number | null> =>
 const { lsms, preemptible } = readFacts();
 /** This kernel would skip fmod_ret programs, see chooseWay(). */
 const skips = !lsms?.includes('bpf') && preemptible === true;
+const way = skips ? 'fmod_ret' : chooseWay(readFacts());
+const programs = choosePrograms(new addon.BpfObject(bpfObjectPath), way).map(({ name }) => name);
 
 if (skips) {
   test('a kernel that preempts and does not list the BPF LSM is refused, with the boot parameter', () => {
