@@ -47,8 +47,7 @@ static __always_inline int deny_exec_open(struct jail *jail, __u64 dentry)
 	return deny_walked(jail, dentry, jail->scope.exec, HOOK_OPERATION(FILE_OPEN, EXEC));
 }
 
-/* Returns 1 where the task may not have the file open in its mode. `reading` and `writing` name the denial.
- */
+/* Returns 1 where the task may not have the file open in its mode. The last two name the denial. */
 static __always_inline int deny_mode(struct jail *jail, struct file *file, __u32 reading, __u32 writing)
 {
 	__u64 dentry = (__u64)file->f_path.dentry;
@@ -199,6 +198,21 @@ more:
 	return deny(jail, EXDEV) ? EXDEV : 0;
 }
 
+/* True where both names are known to be worth the same to a file. Directories are compared with what they
+ * hold. */
+static __always_inline bool moves_freely(struct jail *jail, struct dentry *from, struct dentry *to,
+					 bool exchange)
+{
+	__u32 old = recall(jail, from);
+	__u32 new = recall(jail, to);
+
+	if (!(old & new &JR_ACCESS_WRITE) || old != new || is_directory(from) ||
+	    (exchange && is_directory(to)))
+		return false;
+	note_overlay(jail, from);
+	return true;
+}
+
 static __always_inline int move_verdict(int error)
 {
 	if (error == EXDEV)
@@ -235,7 +249,7 @@ int BPF_PROG(jr_path_link, struct dentry *old_dentry, struct path *new_dir, stru
 	    .arriving = HOOK_OPERATION(PATH_LINK, CREATE),
 	};
 
-	if (!jail || jail->scope.files == JR_SCOPE_ANY)
+	if (!jail || jail->scope.files == JR_SCOPE_ANY || moves_freely(jail, old_dentry, new_dentry, false))
 		return 0;
 	return move_verdict(deny_move(jail, &move));
 }
@@ -265,7 +279,8 @@ int BPF_PROG(jr_path_rename, struct path *old_dir, struct dentry *old_dentry, st
 	    .exchange = flags & RENAME_EXCHANGE,
 	};
 
-	if (!jail || jail->scope.files == JR_SCOPE_ANY)
+	if (!jail || jail->scope.files == JR_SCOPE_ANY ||
+	    moves_freely(jail, old_dentry, new_dentry, move.exchange))
 		return 0;
 	return move_verdict(deny_move(jail, &move));
 }

@@ -28,10 +28,9 @@
  */
 static __always_inline void note_overlay(struct jail *jail, struct dentry *dentry)
 {
-	struct super_block *sb = BPF_CORE_READ(dentry, d_sb);
+	struct super_block *sb = dentry->d_sb;
 
-	jail->overlay =
-	    BPF_CORE_READ(sb, s_magic) == OVERLAYFS_SUPER_MAGIC ? (__u64)BPF_CORE_READ(sb, s_fs_info) : 0;
+	jail->overlay = sb->s_magic == OVERLAYFS_SUPER_MAGIC ? (__u64)sb->s_fs_info : 0;
 }
 
 static __noinline int has_creator(struct jail *jail, __u64 cred)
