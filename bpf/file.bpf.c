@@ -285,20 +285,11 @@ int BPF_PROG(jr_path_rename, struct path *old_dir, struct dentry *old_dentry, st
 	return move_verdict(deny_move(jail, &move));
 }
 
-/*
- * truncate(2) has its path on the stack. ftruncate(2) and open(2), which come here before Linux 6.2, have it
- * in the struct file: that was decided when it was opened, or handed over.
- */
+/* ftruncate(2) and open(2), which come here before Linux 6.2, were decided when the file was opened. */
 SEC("lsm/path_truncate")
 int BPF_PROG(jr_path_truncate, struct path *path)
 {
-	__u64 stack = (__u64)bpf_get_current_task_btf()->stack;
-	__u64 address;
-
-	/* No verifier lets the path's own type be reckoned with. */
-	bpf_probe_read_kernel(&address, sizeof(address), ctx);
-	if (!bpf_core_field_exists(union security_list_options, file_truncate) &&
-	    address - stack >= THREAD_SIZE_MAX)
+	if (!bpf_core_field_exists(union security_list_options, file_truncate) && file_of_path(ctx))
 		return 0;
 	return verdict(deny_change(path->dentry, HOOK_OPERATION(PATH_TRUNCATE, WRITE)), EACCES);
 }

@@ -195,23 +195,36 @@ static __noinline int deny_walked_hidden(struct jail *jail, __u64 dentry_address
 	return deny_walked(jail, dentry_address, JR_SCOPE_RULES, hook_operation);
 }
 
-static __always_inline int deny_hidden(struct jail *jail, struct dentry *dentry, __u32 hook_operation)
+static __always_inline bool is_known_to_show(struct jail *jail, struct dentry *dentry)
 {
 	__u32 access = recall(jail, dentry);
 
-	if (access && !(access & JR_ACCESS_HIDDEN))
-		return 0;
-	return deny_walked_hidden(jail, (__u64)dentry, hook_operation);
+	return access && !(access & JR_ACCESS_HIDDEN);
 }
 
+static __always_inline int deny_hidden(struct jail *jail, struct dentry *dentry, __u32 hook_operation)
+{
+	return is_known_to_show(jail, dentry) ? 0 : deny_walked_hidden(jail, (__u64)dentry, hook_operation);
+}
+
+/*
+ * A descriptor that is open was decided when it was opened, or handed over; one with O_PATH was not. Before
+ * Linux 6.6 fstatat(2) of a descriptor copies the path, so there a denied file that was handed over is
+ * denied.
+ */
 SEC("lsm/inode_getattr")
 int BPF_PROG(jr_inode_getattr, struct path *path)
 {
 	struct jail *jail = hiding_jail();
+	struct file *file;
 
-	if (!jail || is_internal_mount(path->mnt))
+	if (!jail || is_known_to_show(jail, path->dentry) || is_internal_mount(path->mnt))
 		return 0;
-	return verdict(deny_hidden(jail, path->dentry, HOOK_OPERATION(INODE_GETATTR, STAT)), EACCES);
+	file = file_of_path(ctx);
+	if (file && !(BPF_CORE_READ(file, f_mode) & FMODE_PATH))
+		return 0;
+	return verdict(deny_walked_hidden(jail, (__u64)path->dentry, HOOK_OPERATION(INODE_GETATTR, STAT)),
+		       EACCES);
 }
 
 SEC("lsm/path_chroot")

@@ -265,6 +265,24 @@ static __always_inline bool is_internal_mount(struct vfsmount *vfsmount)
 	return (long)BPF_CORE_READ(mount, mnt_ns) == -EINVAL;
 }
 
+/*
+ * The open file that a hook's first argument, a struct path, is part of: the caller has a descriptor. NULL
+ * where the path was looked up; then it is on the stack. The argument's address is read from the hook's
+ * context, because the verifier lets nobody reckon with the typed pointer.
+ */
+static __always_inline struct file *file_of_path(void *context)
+{
+	__u64 stack = (__u64)bpf_get_current_task_btf()->stack;
+	struct file *file;
+	__u64 path;
+
+	bpf_probe_read_kernel(&path, sizeof(path), context);
+	if (path - stack < THREAD_SIZE_MAX)
+		return NULL;
+	file = (void *)(path - bpf_core_field_offset(struct file, f_path));
+	return BPF_CORE_READ(file, f_inode) == BPF_CORE_READ(file, f_path.dentry, d_inode) ? file : NULL;
+}
+
 /* Denies what access_of() just refused. `scope` is the role's word on the section that decides. */
 static __noinline int deny_walked(struct jail *jail, __u64 dentry_address, __u32 scope, __u32 hook_operation)
 {

@@ -734,7 +734,9 @@ static int act_on_fd(void)
 	if (strcmp(argument[1], "write") == 0)
 		return write(number(0), "text", 4);
 	if (strcmp(argument[1], "fstat") == 0)
-		return fstat(number(0), &status);
+		return syscall(SYS_fstat, number(0), &status);
+	if (strcmp(argument[1], "fstatat") == 0)
+		return fstatat(number(0), "", &status, AT_EMPTY_PATH);
 	snprintf(path, sizeof(path), "/proc/self/fd/%ld", number(0));
 	if (strcmp(argument[1], "link") == 0)
 		return linkat(AT_FDCWD, path, AT_FDCWD, argument[2], AT_SYMLINK_FOLLOW);
@@ -749,11 +751,12 @@ struct ring {
 	struct io_uring_sqe *entries;
 };
 
-static int make_ring(struct ring *ring)
+static int make_ring(struct ring *ring, unsigned flags)
 {
 	size_t size;
 
 	memset(ring, 0, sizeof(*ring));
+	ring->params.flags = flags;
 	ring->fd = syscall(SYS_io_uring_setup, 8, &ring->params);
 	if (ring->fd < 0)
 		return -1;
@@ -774,7 +777,8 @@ static int submit(struct ring *ring, struct io_uring_sqe entry)
 	indices[*tail & 7] = 0;
 	ring->entries[0] = entry;
 	__atomic_add_fetch(tail, 1, __ATOMIC_RELEASE);
-	if (syscall(SYS_io_uring_enter, ring->fd, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) < 0)
+	if (syscall(SYS_io_uring_enter, ring->fd, 1, 1, IORING_ENTER_GETEVENTS | IORING_ENTER_SQ_WAKEUP, NULL,
+		    0) < 0)
 		return -1;
 	result = results[*head & (ring->params.cq_entries - 1)].res;
 	__atomic_add_fetch(head, 1, __ATOMIC_RELEASE);
@@ -811,8 +815,14 @@ static int act_ring(void)
 	};
 	struct io_uring_sqe entry;
 	struct ring ring;
+	unsigned flags = 0;
 
-	if (make_ring(&ring))
+	/* sqpoll-OPERATION: a thread of the kernel's takes the request up. */
+	if (strncmp(argument[0], "sqpoll-", 7) == 0) {
+		argument[0] += 7;
+		flags = IORING_SETUP_SQPOLL;
+	}
+	if (make_ring(&ring, flags))
 		return -1;
 	if (strcmp(argument[0], "fsetxattr") == 0)
 		return submit(&ring, setxattr_request(argument[1], "user.ring"));
@@ -860,7 +870,7 @@ static int act_ring_creds(void)
 {
 	struct ring ring;
 
-	if (make_ring(&ring) || submit(&ring, setxattr_request(argument[0], "user.ring")) < 0)
+	if (make_ring(&ring, 0) || submit(&ring, setxattr_request(argument[0], "user.ring")) < 0)
 		return -1;
 	if (syscall(SYS_setgid, getgid()))
 		return -1;
@@ -873,11 +883,11 @@ static int act_ring_personality(void)
 	struct io_uring_sqe entry = setxattr_request(argument[1], "user.ring");
 	struct ring ring;
 
-	if (make_ring(&ring) || submit(&ring, setxattr_request(argument[0], "user.ring")) < 0)
+	if (make_ring(&ring, 0) || submit(&ring, setxattr_request(argument[0], "user.ring")) < 0)
 		return -1;
-	entry.personality = syscall(SYS_io_uring_register, ring.fd, IORING_REGISTER_PERSONALITY, NULL, 0);
 	if (syscall(SYS_setgid, getgid()))
 		return -1;
+	entry.personality = syscall(SYS_io_uring_register, ring.fd, IORING_REGISTER_PERSONALITY, NULL, 0);
 	return submit(&ring, entry);
 }
 
