@@ -22,7 +22,6 @@ static __always_inline void note_name(struct jail *jail, struct level *level)
 	struct dentry *dentry = (struct dentry *)jail->cursor;
 	void *name = (void *)dentry + short_name_offset();
 
-	level->hash = BPF_CORE_READ(dentry, d_name.hash);
 	level->length = BPF_CORE_READ(dentry, d_name.len);
 	if (level->length > JR_SHORT_NAME)
 		jail->has_long_name = 1;
@@ -183,6 +182,7 @@ static __noinline __u32 access_of(struct jail *jail, __u64 dentry_address)
 	jail->cursor = dentry_address;
 	jail->depth = 0;
 	jail->has_long_name = 0;
+	jail->leaf_hash = BPF_CORE_READ(dentry, d_name.hash);
 	jail->reason = JR_REASON_TOO_DEEP;
 	bpf_loop(JR_MAX_DEPTH + 1, climb, &descent, 0);
 	if (jail->reason)

@@ -12,9 +12,8 @@ enum {
 
 /* A component as its dentry has it; behind the name's end there are stray bytes. */
 struct level {
-	__u32 hash;
-	__u32 length;
 	__u64 name[4];
+	__u64 length;
 };
 
 /*
@@ -55,6 +54,7 @@ struct jail {
 	 */
 	struct level levels[JR_LEVELS];
 	__u32 has_long_name;
+	__u32 leaf_hash;
 };
 
 struct {

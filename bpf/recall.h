@@ -41,25 +41,28 @@ static __always_inline struct memory *memory_of(struct jail *jail, __u32 hash)
 	return bpf_map_lookup_elem(&memories, &slot);
 }
 
-/* Eight bytes of a name that lies in its dentry. */
-static __always_inline __u64 short_name(struct dentry *dentry, int word)
+/* Eight bytes of a name that lies in its dentry, at the offset `names`. */
+static __always_inline __u64 short_name(struct dentry *dentry, long names, int word)
 {
-	return *(__u64 *)((void *)dentry + short_name_offset() + 8 * word);
+	return *(__u64 *)((void *)dentry + names + 8 * word);
 }
 
-static __always_inline bool same_name(struct dentry *dentry, struct level *level)
+/* A long name has its bytes elsewhere, but not the length of a short one. */
+static __always_inline bool same_name(struct dentry *dentry, long names, struct level *level)
 {
-	__u32 length = dentry->d_name.len;
+	__u32 length = level->length;
 
-	if (dentry->d_name.hash != level->hash || length != level->length)
+	if (dentry->d_name.len != length || short_name(dentry, names, 0) != level->name[0])
 		return false;
-	if (short_name(dentry, 0) != level->name[0])
+	if (length < 8)
+		return true;
+	if (short_name(dentry, names, 1) != level->name[1])
 		return false;
-	if (length >= 8 && short_name(dentry, 1) != level->name[1])
+	if (length < 16)
+		return true;
+	if (short_name(dentry, names, 2) != level->name[2])
 		return false;
-	if (length >= 16 && short_name(dentry, 2) != level->name[2])
-		return false;
-	return length < 24 || short_name(dentry, 3) == level->name[3];
+	return length < 24 || short_name(dentry, names, 3) == level->name[3];
 }
 
 /* The access remembered for the dentry, with JR_KNOWN; 0 where there is none. The pointer must be the hook's
@@ -68,6 +71,7 @@ static __always_inline __u32 recall(struct jail *jail, struct dentry *dentry)
 {
 	struct super_block *sb = dentry->d_sb;
 	struct memory *memory = memory_of(jail, dentry->d_name.hash);
+	long names = short_name_offset();
 	__u64 version;
 	__u32 access;
 
@@ -86,7 +90,7 @@ static __always_inline __u32 recall(struct jail *jail, struct dentry *dentry)
 				return 0;
 			break;
 		}
-		if (i == JR_LEVELS || !same_name(dentry, &memory->levels[i]))
+		if (i == JR_LEVELS || !same_name(dentry, names, &memory->levels[i]))
 			return 0;
 		dentry = parent;
 	}
@@ -98,7 +102,7 @@ static __always_inline __u32 recall(struct jail *jail, struct dentry *dentry)
 /* Remembers what the names in jail->levels, which were walked just now, are granted. */
 static __noinline int remember(struct jail *jail, __u32 device)
 {
-	struct memory *memory = memory_of(jail, jail->levels[0].hash);
+	struct memory *memory = memory_of(jail, jail->leaf_hash);
 	__u64 version;
 
 	if (!memory || !jail->depth || jail->depth > JR_LEVELS || jail->has_long_name)
