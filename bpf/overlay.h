@@ -57,20 +57,21 @@ static __always_inline bool is_layer_call(struct jail *jail)
 }
 
 /*
- * The same for the attributes that overlayfs keeps for itself. It marks a new directory as the owner that
- * the directory will have: with credentials made for this one call, which nothing tells from others.
+ * The same for attributes. Overlayfs marks a new directory as the owner that it will have: with credentials
+ * made for this one call, which nothing tells from others, so there the attribute must do. Who gets round
+ * it has CAP_SYS_ADMIN and can make a directory opaque, were it a layer.
  */
 static __always_inline bool is_layer_xattr_call(struct jail *jail, const char *name)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	char head[16] = {};
+	char head[24] = {};
 
 	if (is_layer_call(jail))
 		return true;
 	if (!jail->overlay || task->cred == task->real_cred)
 		return false;
 	bpf_probe_read_kernel_str(head, sizeof(head), name);
-	return same_bytes(head, "trusted.overlay", 15);
+	return same_bytes(head, "trusted.overlay.opaque", sizeof("trusted.overlay.opaque"));
 }
 
 #endif

@@ -11,6 +11,7 @@ import {
   deciding,
   execOrder,
   fileOrder,
+  isHidden,
   type ModelRole,
   type ModelRule,
   mayExec,
@@ -507,6 +508,8 @@ describe('on random rules and mounts', () => {
           assert.equal(read.granted, mayRead(role, names), `read ${told}`);
           assert.equal(write.granted, mayWrite(role, names), `write ${told}`);
           assert.equal(exec.granted, mayExec(role, names), `exec ${told}`);
+          const hidden = decide(compiled, { ...at, access: Access.HIDDEN });
+          assert.equal(hidden.granted, isHidden(role, names), `hide ${told}`);
           const textOf = ({ section, path }: ModelRule) => `${sections[section]} ${pathText(path)}`;
           for (const [decision, order] of [
             [read, fileOrder],

@@ -156,6 +156,10 @@ export function mayWrite(role: ModelRole, names: string[][]): boolean {
   return deciding(role.rules, names, fileOrder)[0]?.section === 'write';
 }
 
+export function isHidden(role: ModelRole, names: string[][]): boolean {
+  return deciding(role.rules, names, fileOrder)[0]?.section === 'deny';
+}
+
 export function mayExec(role: ModelRole, names: string[][]): boolean {
   const section = deciding(role.rules, names, execOrder)[0]?.section;
   if (role.exec === 'none') return false;

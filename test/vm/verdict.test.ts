@@ -1061,3 +1061,27 @@ test('the kernel itself refuses to map a file for writing that is open for readi
   assert.deepEqual([acts[0]?.result, denials], ['EACCES', []]);
   removeTree();
 });
+
+test('what is only audited goes on and is reported once', () => {
+  makeTree();
+  const rows = [
+    ['stat', `${secret}/file`],
+    ['setxattr', `${readable}/file`, 'user.new'],
+    ['rename', `${writable}/tool`, `${writable}/bin/moved`],
+    ['rename', `${hidden}/moved`, `${writable}/moved`],
+  ];
+  const { acts, denials } = runActs(rows, ['--policy', policy, '--role', 'verdict', '--audit']);
+  assert.deepEqual(
+    acts.map(({ result, pid }) => [
+      result,
+      ...denials.filter((denial) => denial.pid === pid).map(({ hook }) => hook),
+    ]),
+    [
+      ['ok', 'inode_getattr'],
+      ['ok', 'inode_setxattr'],
+      ['ok', 'path_rename'],
+      ['ok', 'path_rename'],
+    ],
+  );
+  removeTree();
+});
