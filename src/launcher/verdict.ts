@@ -1,7 +1,7 @@
 // Verdicts in words: which line of a policy decided, why where none did, and what to write to allow the
 // operation. The reports of a run and explain both speak from here, so that they say the same.
 import { Operation, Reason } from '../abi.js';
-import { builtInPrefix } from '../profiles/builtin.js';
+import { builtInPrefix } from '../profiles/policy.js';
 
 /** A line of a policy: a rule, or a section that is `any` or `none` as a whole. */
 export interface PolicyLine {

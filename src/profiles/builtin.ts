@@ -13,9 +13,6 @@ export interface BuiltIn {
   policies(): Policy[];
 }
 
-/** What the places of built-in policies begin with. Those of files are absolute paths. */
-export const builtInPrefix = 'built-in/';
-
 const format = 'jailrun built-in roles 3';
 
 /** @throws PolicyError when the policies contradict each other */

@@ -77,12 +77,12 @@ function listDirectory(directory: string, { uid, fs = nodeFs }: Reading): string
     throw unreadable(directory, error);
   }
   const shown = names.filter((name) => !name.startsWith('.')).sort();
-  const misnamed = shown.find((name) => /\.(yml|json)$/.test(name));
+  const misnamed = shown.find((name) => name.endsWith('.yml'));
   if (misnamed !== undefined) {
-    const message = 'would not be read; policies in this directory end in .yaml, so rename it';
+    const message = 'would not be read; policies in this directory end in .yaml or .json, so rename it';
     throw problem('UNREADABLE', join(directory, misnamed), message);
   }
-  return shown.filter((name) => name.endsWith('.yaml')).map((name) => join(directory, name));
+  return shown.filter((name) => /\.(yaml|json)$/.test(name)).map((name) => join(directory, name));
 }
 
 /** The state of what is at `path` itself, link or not; undefined where nothing can be. */

@@ -12,6 +12,9 @@ export interface Place {
   column: number;
 }
 
+/** What the places of built-in policies begin with. Those of files are absolute paths. */
+export const builtInPrefix = 'built-in/';
+
 /** A value and where it is written. */
 export interface Written<T> extends Place {
   value: T;
@@ -55,6 +58,8 @@ export interface RoleDefinition extends Place {
 /** What one policy file says, checked in itself but not against the other files. */
 export interface Policy {
   file: string;
+  /** It brings all its roles, as Jailer's files do: built-in ones are not there beside it, their sets are. */
+  standsAlone?: true;
   sets: SetDefinition[];
   roles: RoleDefinition[];
 }

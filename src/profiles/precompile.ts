@@ -3,8 +3,9 @@
  * profiles/ and writes them to OUT.jsonl, so that the launcher needs no YAML parser for them.
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { builtInPrefix, encodeBuiltIn } from './builtin.js';
+import { encodeBuiltIn } from './builtin.js';
 import { parse } from './parse.js';
+import { builtInPrefix } from './policy.js';
 
 const [out, ...rest] = process.argv.slice(2);
 if (out === undefined || rest.length > 0) throw new Error('usage: node precompile.js OUT.jsonl');

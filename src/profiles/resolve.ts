@@ -1,6 +1,7 @@
 /** Applies `extends` and sets: from what files say to what each role is. */
 import { Scope } from '../abi.js';
 import {
+  builtInPrefix,
   type PathList,
   type PathRule,
   type PathSection,
@@ -33,9 +34,10 @@ export function resolve(policies: readonly Policy[]): Map<string, ResolvedRole> 
     policies.flatMap((policy) => policy.sets),
     problems,
   );
+  const alone = policies.some(({ standsAlone }) => standsAlone);
   const roles = index(
     'role',
-    policies.flatMap((policy) => policy.roles),
+    policies.flatMap(({ file, roles }) => (alone && file.startsWith(builtInPrefix) ? [] : roles)),
     problems,
   );
   checkIds(roles, problems);

@@ -193,7 +193,6 @@ describe('keys', () => {
   test('that this version does not enforce are refused as such', () => {
     for (const key of ['allow: [setuid]', 'on-denial: kill', 'network: {deny: [tcp:1], bind: [tcp:2]}'])
       assert.match(problemOf(role(key)), /^NOT_ENFORCED this version does not enforce/);
-    assert.match(problemOf('version: 1\nroles: {a: {id: 1}}\npods: []'), /^NOT_ENFORCED .*Jailer/);
   });
 
   test('that stand twice are refused with the line of the first', () => {
