@@ -9,6 +9,7 @@ import { after, before, test } from 'node:test';
 import fc from 'fast-check';
 import {
   allPaths,
+  isHidden,
   type ModelRole,
   type ModelRule,
   mayExec,
@@ -154,15 +155,28 @@ function compareCase({ role, mounts }: Case): number {
     const asked = reachable.flatMap((path) => {
       const isProgram = programs.includes(path.at(-1) ?? '');
       const known = names.get(objectKey(namespace.resolve(path))) ?? [];
-      const read = ['r', mayRead(role, known)] as const;
-      const rows = isProgram
-        ? [read, ['w', mayWrite(role, known)] as const, ['x', mayExec(role, known)] as const]
-        : [read];
+      const write = mayWrite(role, known);
+      const rows: [operation: string, may: boolean][] = [
+        ['r', mayRead(role, known)],
+        ['s', !isHidden(role, known)],
+        ['t', write],
+      ];
+      if (isProgram) rows.push(['w', write], ['x', mayExec(role, known)]);
       return rows.map(([operation, may]) => ({
         line: `${operation} ${inArea(path)}`,
         expected: may ? 'o' : 'd',
       }));
     });
+    // What is made for a moment is decided by names that are not there yet.
+    for (const directory of reachable.filter((path) => !programs.includes(path.at(-1) ?? '')))
+      for (const [operation, name] of [
+        ['c', 'new'],
+        ['d', 'abc'],
+      ] as const) {
+        const path = [...directory, name];
+        const known = (names.get(objectKey(namespace.resolve(directory))) ?? []).map((one) => [...one, name]);
+        asked.push({ line: `${operation} ${inArea(path)}`, expected: mayWrite(role, known) ? 'o' : 'd' });
+      }
     const policy = writePolicy('differential', policyOf(role));
     const input = asked.map(({ line }) => `${line}\n`).join('');
     const { status, stdout, stderr } = run(['--policy', policy, '--role', 'random', '--exec', '--', probe], {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * probe: reads lines "OPERATION PATH" and prints a letter for each, "o" where it went well and "d" where it
- * was denied (EACCES). Operations: r opens for reading, w for writing, x executes. Anything else
+ * was denied (EACCES). Operations: r opens for reading, w for writing, x executes, s asks for the state,
+ * t sets the times, c makes and removes a file, d a directory. Anything else
  * that happens ends it, since the test that asked wants to know nothing but that.
  */
 #define _GNU_SOURCE
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -43,8 +45,25 @@ static int execute(const char *path)
 	return error;
 }
 
+static int error_of(int result)
+{
+	return result < 0 ? errno : 0;
+}
+
+static int make_and_remove(const char *path, int directory)
+{
+	int fd = directory ? mkdir(path, 0700) : open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return errno;
+	if (!directory)
+		close(fd);
+	return error_of(directory ? rmdir(path) : unlink(path));
+}
+
 int main(void)
 {
+	struct stat state;
 	char line[8192];
 
 	setvbuf(stdout, NULL, _IONBF, 0);
@@ -62,6 +81,18 @@ int main(void)
 			break;
 		case 'x':
 			error = execute(path);
+			break;
+		case 's':
+			error = error_of(lstat(path, &state));
+			break;
+		case 't':
+			error = error_of(utimensat(AT_FDCWD, path, NULL, 0));
+			break;
+		case 'c':
+			error = make_and_remove(path, 0);
+			break;
+		case 'd':
+			error = make_and_remove(path, 1);
 			break;
 		default:
 			error = EINVAL;
