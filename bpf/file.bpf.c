@@ -47,7 +47,11 @@ static __always_inline int deny_exec_open(struct jail *jail, __u64 dentry)
 	return deny_walked(jail, dentry, jail->scope.exec, HOOK_OPERATION(FILE_OPEN, EXEC));
 }
 
-/* Returns 1 where the task may not have the file open in its mode. The last two name the denial. */
+/*
+ * Returns 1 where the task may not have the file open in its mode. The last two name the denial. What is
+ * remembered has a path, so only for the rest it is asked whether the kernel made the mount; but overlayfs
+ * must not be taken for the task when it opens a layer to write.
+ */
 static __always_inline int deny_mode(struct jail *jail, struct file *file, __u32 reading, __u32 writing)
 {
 	__u64 dentry = (__u64)file->f_path.dentry;
@@ -57,15 +61,17 @@ static __always_inline int deny_mode(struct jail *jail, struct file *file, __u32
 	/* Mode 3 gives f_mode neither bit: a descriptor for ioctl, which may do anything. */
 	if ((file->f_flags & O_ACCMODE) == O_ACCMODE)
 		mode |= FMODE_READ | FMODE_WRITE;
-	if (mode & FMODE_WRITE || file->f_flags & O_TRUNC)
+	if (mode & FMODE_WRITE || file->f_flags & O_TRUNC) {
+		if (is_kernel_internal(file))
+			return 0;
 		wanted |= JR_ACCESS_WRITE;
-	if (wanted & JR_ACCESS_WRITE)
 		note_overlay(jail, file->f_path.dentry);
+	}
 	if ((recall(jail, file->f_path.dentry) & wanted) == wanted)
 		return 0;
 	if (wanted & JR_ACCESS_WRITE)
 		return deny_path(jail, dentry, wanted, writing);
-	if (is_entry(jail, file->f_inode))
+	if (is_kernel_internal(file) || is_entry(jail, file->f_inode))
 		return 0;
 	return deny_path(jail, dentry, JR_ACCESS_READ, reading);
 }
@@ -75,10 +81,13 @@ int BPF_PROG(jr_file_open, struct file *file)
 {
 	struct jail *jail = current_jail();
 
-	if (!jail || jail->scope.files == JR_SCOPE_ANY || is_kernel_internal(file))
+	if (!jail || jail->scope.files == JR_SCOPE_ANY)
 		return 0;
-	if (file->f_flags & KERNEL_FMODE_EXEC)
+	if (file->f_flags & KERNEL_FMODE_EXEC) {
+		if (is_kernel_internal(file))
+			return 0;
 		return verdict(deny_exec_open(jail, (__u64)file->f_path.dentry), EACCES);
+	}
 	return verdict(
 	    deny_mode(jail, file, HOOK_OPERATION(FILE_OPEN, READ), HOOK_OPERATION(FILE_OPEN, WRITE)), EACCES);
 }
@@ -112,7 +121,7 @@ int BPF_PROG(jr_file_receive, struct file *file)
 		begin_denial(jail, JR_HOOK_FILE_RECEIVE, JR_OPERATION_RING);
 		return verdict(deny(jail, EACCES), EACCES);
 	}
-	if (jail->scope.files == JR_SCOPE_ANY || is_kernel_internal(file) || file->f_mode & FMODE_PATH)
+	if (jail->scope.files == JR_SCOPE_ANY || file->f_mode & FMODE_PATH)
 		return 0;
 	return verdict(
 	    deny_mode(jail, file, HOOK_OPERATION(FILE_RECEIVE, READ), HOOK_OPERATION(FILE_RECEIVE, WRITE)),
