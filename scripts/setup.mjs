@@ -10,7 +10,7 @@ import { Failure, main, root, run, step } from './progress.mjs';
 
 const packages = {
   build: ['bpftool', 'clang-14', 'g++', 'gcc', 'libbpf-dev', 'libc6-dev', 'make', 'python3'],
-  check: ['clang-format-14', 'curl', 'iproute2', 'nginx-light', 'procps', 'strace'],
+  check: ['clang-format-14', 'curl', 'git', 'iproute2', 'nginx-light', 'procps', 'strace'],
   bench: ['apparmor'],
   vm: ['busybox-static', 'cpio', 'e2fsprogs', 'kmod', 'qemu-system-x86', 'xz-utils', 'zstd'],
 };
