@@ -29,6 +29,11 @@ roles:
       write: [${area}]
       deny: [${area}/secret]
     exec: [${area}/program]
+  bench-5000:
+    id: 701
+    extends: [bench]
+    files:
+      read: [${Array.from({ length: 5000 }, (_, i) => `/opt/${i % 70}/${i}`).join(', ')}]
 `;
 const profile = `profile jailrun-bench flags=(attach_disconnected) {
   ${tree}/{lib,lib64,usr,etc}/** mr,
@@ -78,11 +83,11 @@ function measureOperations(starter, holder = []) {
 }
 
 function printOperations(base, columns) {
-  const head = Object.keys(columns).map((name) => name.padStart(12));
-  console.log(`${'operation'.padEnd(32)}${'instructions'.padStart(13)}${head.join('')}`);
+  const head = Object.keys(columns).map((name) => name.padStart(11));
+  console.log(`${'operation'.padEnd(36)}${'instructions'.padStart(13)}${head.join('')}`);
   for (const [name, ticks] of base) {
-    const ratios = Object.values(columns).map((column) => (column.get(name) / ticks).toFixed(3).padStart(12));
-    console.log(`${name.padEnd(32)}${String(ticks).padStart(13)}${ratios.join('')}`);
+    const ratios = Object.values(columns).map((column) => (column.get(name) / ticks).toFixed(3).padStart(11));
+    console.log(`${name.padEnd(36)}${String(ticks).padStart(13)}${ratios.join('')}`);
   }
 }
 
@@ -106,8 +111,11 @@ function measureStart() {
   }
 }
 
-/** In the guest: a small root of its own, and the measurements in it. */
-function measure() {
+/**
+ * In the guest: a small root of its own, and the measurements in it. In a bare one, whose kernel has no LSMs,
+ * only the operations, for the others to be compared with.
+ */
+function measure(bare) {
   mkdirSync(tree);
   check(['mount', '-t', 'tmpfs', '-o', 'mode=755', 'tmpfs', tree]);
   for (const directory of ['dev', 'proc', 'sys', 'tmp', 'run', 'etc']) mkdirSync(join(tree, directory));
@@ -120,17 +128,27 @@ function measure() {
   cpSync(join(root, 'build/exit'), join(tree, area, 'program'));
   writeFileSync(join(tree, 'etc/bench.yaml'), policy, { mode: 0o644 });
 
+  // The first run makes the files.
+  measureOperations([]);
   const without = measureOperations([]);
+  if (bare) return console.log(JSON.stringify([...without]));
   const profiled = loadAppArmor() ? measureOperations([], ['apparmor', 'jailrun-bench']) : undefined;
   const landlocked = measureOperations([], ['landlock']);
   inTree([jailrun, 'attach']);
   const unjailed = measureOperations([]);
-  const role = ['--policy', '/etc/bench.yaml', '--role', 'bench'];
-  const jailed = measureOperations([jailrun, ...role, '--exec', '--']);
-  const columns = { unjailed, jailed, Landlock: landlocked, ...(profiled && { AppArmor: profiled }) };
-  printOperations(without, columns);
+  const jailed = (role) =>
+    measureOperations([jailrun, '--policy', '/etc/bench.yaml', '--role', role, '--exec', '--']);
+  const columns = {
+    'no jailrun': without,
+    unjailed,
+    jailed: jailed('bench'),
+    '5000 rules': jailed('bench-5000'),
+  };
+  const others = { Landlock: landlocked, ...(profiled && { AppArmor: profiled }) };
+  printOperations(new Map(JSON.parse(process.env.BARE)), { ...columns, ...others });
   measureStart();
 }
+
 await main(async () => {
   const { values } = parseArgs({
     options: {
@@ -138,21 +156,33 @@ await main(async () => {
       lsm: { type: 'string', default: 'bpf' },
       cpus: { type: 'string', default: '1' },
       guest: { type: 'boolean', default: false },
+      bare: { type: 'boolean', default: false },
     },
   });
-  if (values.guest) return measure();
+  if (values.guest) return measure(values.bare);
   if (!series.includes(values.kernel)) throw new Failure(`--kernel is one of ${series.join(', ')}`);
   const { setup } = await import('./setup.mjs');
   const { boot, lsmModes } = await import('./vm.mjs');
   if (!(values.lsm in lsmModes)) throw new Failure(`--lsm is one of ${Object.keys(lsmModes).join(', ')}`);
   await setup({ vm: true, bench: true, kernels: [values.kernel] });
-  console.log(`Linux ${values.kernel}, programs attached by ${values.lsm}; guest instructions:`);
+  console.log(
+    `Linux ${values.kernel}, programs attached by ${values.lsm}; guest instructions, and ratios to a kernel`,
+  );
+  console.log('without LSMs:');
+  const guest = { kernel: values.kernel, counting: true, cpus: Number(values.cpus), timeoutSeconds: 1200 };
+  const command = [process.execPath, import.meta.filename, '--guest'];
+  const bare = await boot({
+    ...guest,
+    lsm: 'bpf',
+    kernelWords: ['lsm=capability'],
+    command: [...command, '--bare'],
+  });
+  if (!bare.reported || bare.status !== 0) throw new Failure(bare.reason || bare.output);
   const { status, reported, reason } = await boot({
-    kernel: values.kernel,
+    ...guest,
     lsm: values.lsm,
-    counting: true,
-    cpus: Number(values.cpus),
-    command: [process.execPath, import.meta.filename, '--guest'],
+    command,
+    env: { BARE: bare.output },
     onOutput: (bytes) => process.stdout.write(bytes),
   });
   if (!reported) throw new Failure(reason);

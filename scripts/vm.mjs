@@ -34,6 +34,7 @@ const quote = (word) => `'${word.replaceAll("'", `'\\''`)}'`;
  *   onOutput?: (bytes: Buffer) => void,    standard output and error, in order, as they come
  *   timeoutSeconds?: number,               600 unless given, boot included
  *   interactive?: boolean,                 the command gets this terminal; nothing is captured
+ *   kernelWords?: string[],                added to the kernel's command line
  *   counting?: boolean,                    a tick of the time-stamp counter is one guest instruction
  *   cpus?: number,                         2 unless given
  * }} options
@@ -50,6 +51,7 @@ export async function boot({
   onOutput,
   timeoutSeconds = 600,
   interactive = false,
+  kernelWords = [],
   counting = false,
   cpus = 2,
 }) {
@@ -79,7 +81,7 @@ export async function boot({
       }),
     );
     const ending = await runQemu(
-      qemuArguments(job, { image, lsm, interactive, counting, cpus }),
+      qemuArguments(job, { image, lsm, interactive, kernelWords, counting, cpus }),
       timeoutSeconds,
       interactive,
     );
@@ -147,7 +149,7 @@ async function receive(path, onBytes) {
   return { server, drain: () => closed };
 }
 
-function qemuArguments(job, { image, lsm, interactive, counting, cpus }) {
+function qemuArguments(job, { image, lsm, interactive, kernelWords, counting, cpus }) {
   const port = (name, number) => [
     '-chardev',
     `socket,id=${name},path=${join(job, name)}`,
@@ -164,6 +166,7 @@ function qemuArguments(job, { image, lsm, interactive, counting, cpus }) {
     'panic=-1',
     `jailrun.job=${job}`,
     lsmModes[lsm],
+    ...kernelWords,
   ];
   // Without an early seed the first random numbers are dear.
   if (counting) words.push('random.trust_cpu=on', 'randomize_kstack_offset=off');

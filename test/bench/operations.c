@@ -10,6 +10,7 @@
 #include <linux/landlock.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -51,6 +52,32 @@ static void open_many(void)
 
 	snprintf(name, sizeof(name), "1/2/many/%d", next++ % 100);
 	close(open(name, O_RDONLY));
+}
+
+/* Each file once, so that nothing is remembered of it. */
+static void open_first(void)
+{
+	static int next;
+	char name[32];
+
+	snprintf(name, sizeof(name), "1/2/first/%d", next++);
+	close(open(name, O_RDONLY));
+}
+
+static int page;
+
+static void map_page(void)
+{
+	void *address = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, page, 0);
+
+	must(address != MAP_FAILED && munmap(address, 4096) == 0, "mmap");
+}
+
+static void read_page(void)
+{
+	char bytes[1024];
+
+	must(pread(page, bytes, sizeof(bytes), 0) == sizeof(bytes), "pread");
 }
 
 static void look(void)
@@ -101,6 +128,9 @@ static const struct {
     {"open and close, six deep", open_deep},
     {"open and close to write", open_write},
     {"open and close, of 100 files", open_many},
+    {"open and close, for the first time", open_first},
+    {"map a page of a file", map_page},
+    {"read a kilobyte", read_page},
     {"stat", look},
     {"create and unlink", create_and_remove},
     {"rename twice", rename_there_and_back},
@@ -108,26 +138,46 @@ static const struct {
     {"exec", execute},
 };
 
+/* Files of a page each, called by their numbers. */
+static void make_files(const char *directory, int count)
+{
+	static const char bytes[4096];
+	char path[64];
+
+	must(mkdir(directory, 0755) == 0 || errno == EEXIST, "mkdir");
+	for (int i = 0; i < count; i++) {
+		int fd;
+
+		snprintf(path, sizeof(path), "%s/%d", directory, i);
+		fd = open(path, O_CREAT | O_WRONLY, 0644);
+		must(write(fd, bytes, sizeof(bytes)) == sizeof(bytes), "write");
+		close(fd);
+	}
+}
+
+/* Made by the first run; what a later one made or looked at would be remembered. */
 static void make_tree(const char *directory)
 {
 	char path[64];
 
 	must(chdir(directory) == 0, directory);
+	if (mkdir("1", 0755) < 0) {
+		must(errno == EEXIST, "mkdir");
+		return;
+	}
 	close(open("file", O_CREAT | O_WRONLY, 0644));
-	must(mkdir("1", 0755) == 0 || errno == EEXIST, "mkdir");
 	for (int i = 2; i <= 6; i++) {
 		strcpy(path, "1");
 		for (int j = 2; j <= i; j++)
 			sprintf(path + strlen(path), "/%d", j);
-		must(mkdir(path, 0755) == 0 || errno == EEXIST, "mkdir");
+		must(mkdir(path, 0755) == 0, "mkdir");
 	}
-	must(mkdir("1/2/many", 0755) == 0 || errno == EEXIST, "mkdir");
-	for (int i = 0; i < 100; i++) {
-		snprintf(path, sizeof(path), "1/2/many/%d", i);
-		close(open(path, O_CREAT | O_WRONLY, 0644));
-	}
-	close(open("1/2/file", O_CREAT | O_WRONLY, 0644));
-	close(open("1/2/3/4/5/6/file", O_CREAT | O_WRONLY, 0644));
+	make_files("1/2/many", 100);
+	make_files("1/2/first", WARM + ROUNDS);
+	make_files("1/2", 1);
+	must(rename("1/2/0", "1/2/file") == 0, "rename");
+	make_files("1/2/3/4/5/6", 1);
+	must(rename("1/2/3/4/5/6/0", "1/2/3/4/5/6/file") == 0, "rename");
 }
 
 static void restrict_by_landlock(const char *directory)
@@ -165,6 +215,7 @@ int main(int argc, char *argv[])
 		restrict_by_landlock(argv[1]);
 	if (argc == 4)
 		enter_profile(argv[3]);
+	page = open("1/2/file", O_RDONLY);
 	for (size_t i = 0; i < sizeof(operations) / sizeof(*operations); i++) {
 		for (int round = -WARM; round < ROUNDS; round++) {
 			unsigned long long begin = now();
