@@ -42,7 +42,7 @@ export interface Shape {
   required?: readonly string[];
   /** Key to what it is about, in the plural. */
   unenforced?: Readonly<Record<string, string>>;
-  /** Whether keys may stand without a value, and mappings without keys. */
+  /** Whether keys that are not required may stand without a value, and mappings without keys. */
   mayBeEmpty?: boolean;
 }
 
@@ -152,7 +152,8 @@ export class Reader {
         continue;
       }
       if (!isNode(value) || (isScalar(value) && value.value === null)) {
-        if (!shape?.mayBeEmpty) this.report('EMPTY', place, path, 'has no value; give it one or remove it');
+        if (!shape?.mayBeEmpty || shape.required?.includes(name))
+          this.report('EMPTY', place, path, 'has no value; give it one or remove it');
         continue;
       }
       entries.set(name, { place, value, where: path });

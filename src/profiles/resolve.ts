@@ -34,13 +34,16 @@ export function resolve(policies: readonly Policy[]): Map<string, ResolvedRole> 
     policies.flatMap((policy) => policy.sets),
     problems,
   );
-  const alone = policies.some(({ standsAlone }) => standsAlone);
+  const alone = policies.find(({ standsAlone }) => standsAlone);
+  const isAway = ({ file }: Policy) => alone !== undefined && file.startsWith(builtInPrefix);
   const roles = index(
     'role',
-    policies.flatMap(({ file, roles }) => (alone && file.startsWith(builtInPrefix) ? [] : roles)),
+    policies.flatMap((policy) => (isAway(policy) ? [] : policy.roles)),
     problems,
   );
+  const away = policies.filter(isAway).flatMap((policy) => policy.roles.map(({ name }) => name));
   checkIds(roles, problems);
+  checkBases(roles, alone && { file: alone.file, names: away }, problems);
 
   const paths = expandSets(sets, problems);
   const layers = stackRoles(roles, paths, problems);
@@ -102,6 +105,26 @@ function checkIds(roles: ReadonlyMap<string, RoleDefinition>, problems: PolicyPr
     const message = `${role.id.value} is the id of role ${owner.name} already, at ${at(owner.id)}; choose another`;
     problems.push({ code: 'DUPLICATE', ...placeOf(role.id), where: `roles.${role.name}.id`, message });
   }
+}
+
+/**
+ * `away` is what a policy that stands alone keeps out. Who builds on a built-in role does not mean the one
+ * that such a policy has under its name.
+ */
+function checkBases(
+  roles: ReadonlyMap<string, RoleDefinition>,
+  away: { file: string; names: readonly string[] } | undefined,
+  problems: PolicyProblem[],
+): void {
+  for (const role of roles.values())
+    for (const base of role.extends) {
+      const isAway = away?.names.includes(base.value);
+      if (!isAway && roles.has(base.value)) continue;
+      const message = isAway
+        ? `the built-in role ${base.value} is not there beside ${away?.file}, which brings all its roles; write out what this role needs, or remove one of the two policies`
+        : `there is no role ${base.value}; ${suggest(base.value, roles.keys(), '')}`;
+      problems.push({ code: 'DANGLING', ...placeOf(base), where: `roles.${role.name}.extends`, message });
+    }
 }
 
 /**
@@ -244,14 +267,7 @@ function stackRoles(
   problems: PolicyProblem[],
 ): Map<string, Layer> {
   const uses = new Map<string, Written<string>[]>();
-  for (const role of roles.values()) {
-    uses.set(role.name, role.extends);
-    for (const base of role.extends) {
-      if (roles.has(base.value)) continue;
-      const message = `there is no role ${base.value}; ${suggest(base.value, roles.keys(), '')}`;
-      problems.push({ code: 'DANGLING', ...placeOf(base), where: `roles.${role.name}.extends`, message });
-    }
-  }
+  for (const role of roles.values()) uses.set(role.name, role.extends);
   const layers = new Map<string, Layer>();
   const order = arrange(uses, (role) => `roles.${role}.extends`, problems);
   for (const name of order) {

@@ -141,14 +141,18 @@ describe('the policies in use', () => {
     ]);
   });
 
-  test('in policy.d end in .yaml; what could be meant as one is refused, and the rest passed over', (t) => {
+  test('in policy.d end in .yaml or .json; what could be meant as one is refused, and the rest passed over', (t) => {
     const at = makeTree(t, {
       'policy.d/a.yaml': '',
+      'policy.d/policy.json': '',
       'policy.d/README': '',
       'policy.d/b.yaml~': '',
       'policy.d/.c.yaml': '',
     });
-    assert.equal(filesOf({ system: at }).length, 1);
+    assert.deepEqual(filesOf({ system: at }), [
+      join(at, 'policy.d/a.yaml'),
+      join(at, 'policy.d/policy.json'),
+    ]);
     fs.writeFileSync(join(at, 'policy.d/b.yml'), '');
     assert.match(
       problemOf(() => filesOf({ system: at })),

@@ -227,6 +227,17 @@ describe('over several files', () => {
     );
   });
 
+  test('a base by a built-in role’s name is refused where one of them brings all its roles', () => {
+    const builtIn = parse(Buffer.from('version: 1\nroles: {a: {id: 1}, b: {id: 2}}'), 'built-in/x.yaml');
+    const own = parse(Buffer.from('version: 1\nroles: {a: {id: 1}}'), 'alone.json');
+    for (const base of ['a', 'b']) {
+      const mine = parse(Buffer.from(`version: 1\nroles: {c: {id: 3, extends: [${base}]}}`), 'p.yaml');
+      assert.throws(() => resolve([builtIn, mine, { ...own, standsAlone: true }]), {
+        message: `p.yaml:2:30: roles.c.extends: the built-in role ${base} is not there beside alone.json, which brings all its roles; write out what this role needs, or remove one of the two policies`,
+      });
+    }
+  });
+
   test('all problems are reported at once', () => {
     assert.equal(
       messagesOf('roles: {a: {id: 1, extends: [x]}}', 'roles: {a: {id: 2}, b: {id: 1, exec: ["@y"]}}').length,
