@@ -30,6 +30,8 @@ enum jr_limit {
 	JR_MAX_TARGET = 512,     /* bytes of a path in a denial; longer ones lose their head */
 	JR_COMM = 16,            /* TASK_COMM_LEN */
 	JR_RING_BYTES = 1 << 18, /* the host's ring of denials */
+	JR_DEVICES = 1 << 17,    /* entries of device_epochs */
+	JR_MAJOR_STEP = 81621,   /* see there */
 	JR_KEPT_DENIALS = 256,   /* a supervised pod's own record of its first denials */
 	JR_MAX_KEPT = 1 << 16,   /* the same, of all pods together */
 };
@@ -62,7 +64,11 @@ enum jr_task_flag {
 
 /* Keys of a role's rule map. `state` is an automaton state except where said. */
 enum jr_key_kind {
-	JR_KEY_DEVICE = 1,   /* state = the file system's s_dev: where a walk from its root starts */
+	/*
+	 * state = the file system's s_dev, `name` = its epoch, four bytes in the host's order: where a walk
+	 * from its root starts.
+	 */
+	JR_KEY_DEVICE = 1,
 	JR_KEY_NAME = 2,     /* the component `name` follows `state` */
 	JR_KEY_ANY_NAME = 3, /* any other component follows `state` */
 	JR_KEY_GLOB = 6,     /* a component follows `state` whose glob match is `length` */
@@ -141,7 +147,7 @@ enum jr_operation {
 /* Why, where the rule alone does not tell. */
 enum jr_reason {
 	JR_REASON_RULE = 0,           /* `rule` decided; 0 means that no rule grants it */
-	JR_REASON_UNKNOWN_DEVICE = 1, /* a file system that was not mounted when the jail began */
+	JR_REASON_UNKNOWN_DEVICE = 1, /* a file system that was not there when the jail began */
 	JR_REASON_TOO_DEEP = 2,       /* more than JR_MAX_DEPTH components */
 	JR_REASON_DISCONNECTED = 3,   /* no way from the object up to its file system's root */
 	JR_REASON_BROKEN = 4,         /* a look-up that cannot fail has failed: doubt denies */
@@ -172,6 +178,15 @@ struct jr_meta {
 	__u32 fmod_ret; /* 1: attached to security_*, 0: through the BPF LSM */
 	__u32 pad;
 };
+
+/*
+ * device_epochs: how many file systems that had this device number are gone; the kernel gives the number of
+ * an unmounted one to the next. Entry 0 counts those of all devices: device 0:0 is no file system's.
+ *
+ * The index is (device + major * JR_MAJOR_STEP) % JR_DEVICES. Devices without a major (tmpfs, overlay, proc)
+ * have small minors; the step puts the block devices that Linux has names for 1,300 or more apart, and 7,400
+ * from 0. Where two share an entry, an end of one is taken for the other's too, which only denies.
+ */
 
 /* cgroup_enrollment: cgroup id -> what a task that executes a program in that cgroup becomes. */
 struct jr_enrollment {

@@ -19,6 +19,7 @@
 #include "file.bpf.c"
 #include "metadata.bpf.c"
 #include "network.bpf.c"
+#include "device.bpf.c"
 #include "self.bpf.c"
 
 char LICENSE[] SEC("license") = "GPL";

@@ -176,6 +176,8 @@ static __noinline __u32 access_of(struct jail *jail, __u64 dentry_address)
 	struct descent descent = {.jail = jail};
 	struct dentry *dentry = (struct dentry *)dentry_address;
 	struct super_block *sb = BPF_CORE_READ(dentry, d_sb);
+	__u32 device = BPF_CORE_READ(sb, s_dev);
+	__u32 epoch = device_epoch(device);
 	struct jr_rule *start;
 
 	__builtin_memset(&jail->now, 0, sizeof(jail->now));
@@ -199,7 +201,8 @@ static __noinline __u32 access_of(struct jail *jail, __u64 dentry_address)
 	}
 	__builtin_memset(&jail->key, 0, sizeof(jail->key));
 	jail->key.kind = JR_KEY_DEVICE;
-	jail->key.state = BPF_CORE_READ(sb, s_dev);
+	jail->key.state = device;
+	__builtin_memcpy(jail->key.name, &epoch, sizeof(epoch));
 	start = bpf_map_lookup_elem(descent.rules, &jail->key);
 	if (!start) {
 		jail->reason = JR_REASON_UNKNOWN_DEVICE;
@@ -210,7 +213,7 @@ static __noinline __u32 access_of(struct jail *jail, __u64 dentry_address)
 		bpf_loop(jail->depth, descend, &descent, 0);
 	if (jail->reason)
 		return 0;
-	remember(jail, BPF_CORE_READ(sb, s_dev));
+	remember(jail, device, epoch);
 	return jail->now.access;
 }
 

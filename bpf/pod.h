@@ -132,6 +132,29 @@ struct {
 	__type(value, struct jr_pod);
 } pods SEC(".maps");
 
+/* See abi.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, JR_DEVICES);
+	__type(key, __u32);
+	__type(value, __u32);
+} device_epochs SEC(".maps");
+
+static __always_inline __u32 *epoch_entry(__u32 device)
+{
+	__u32 index = (device + (device >> 20) * JR_MAJOR_STEP) & (JR_DEVICES - 1);
+
+	return bpf_map_lookup_elem(&device_epochs, &index);
+}
+
+/* Which of the file systems that had the device number one after the other it has now. */
+static __always_inline __u32 device_epoch(__u32 device)
+{
+	__u32 *entry = epoch_entry(device);
+
+	return entry ? *(volatile __u32 *)entry : 0;
+}
+
 /*
  * The jail of the running task, or NULL. bpf_storage is NULL for a task that no BPF program ever
  * gave storage to, which is every unjailed task on most hosts: one load and out.

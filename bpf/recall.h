@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Verdicts that were reached before. A verdict on a path is a pure function of the role and of the names from
- * the object up to its file system's root, so that is what a remembered one is found by: the names
+ * Verdicts that were reached before. A verdict on a path is a pure function of the role, of the file system
+ * and of the names from the object up to its root, so that is what a remembered one is found by: the names
  * themselves, compared byte for byte with the live ones. A rename makes other names, so nothing is ever
  * invalidated, no generation is counted and a freed dentry's address may come back. A denial walks all the
  * same, since its report needs the walk.
@@ -22,7 +22,7 @@ struct memory {
 	__u32 device;
 	__u32 depth;
 	__u32 access;
-	__u32 pad;
+	__u32 epoch;
 	struct level levels[JR_LEVELS];
 };
 
@@ -80,6 +80,8 @@ static __always_inline __u32 recall(struct jail *jail, struct dentry *dentry)
 	version = *(volatile __u64 *)&memory->version;
 	if (version & 1 || memory->role != jail->role || memory->device != sb->s_dev)
 		return 0;
+	if (memory->epoch != device_epoch(sb->s_dev))
+		return 0;
 	access = memory->access;
 #pragma unroll
 	for (int i = 0; i <= JR_LEVELS; i++) {
@@ -100,7 +102,7 @@ static __always_inline __u32 recall(struct jail *jail, struct dentry *dentry)
 }
 
 /* Remembers what the names in jail->levels, which were walked just now, are granted. */
-static __noinline int remember(struct jail *jail, __u32 device)
+static __noinline int remember(struct jail *jail, __u32 device, __u32 epoch)
 {
 	struct memory *memory = memory_of(jail, jail->leaf_hash);
 	__u64 version;
@@ -112,6 +114,7 @@ static __noinline int remember(struct jail *jail, __u32 device)
 		return 0;
 	memory->role = jail->role;
 	memory->device = device;
+	memory->epoch = epoch;
 	memory->depth = jail->depth;
 	memory->access = jail->now.access | JR_KNOWN;
 	for (int i = 0; i < JR_LEVELS; i++)

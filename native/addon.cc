@@ -587,11 +587,11 @@ class BpfObject : public Napi::ObjectWrap<BpfObject>
 	{
 		bpf_program *program = ProgramArgument(info);
 		std::string function = ToText(info[1], "function");
+		auto type = static_cast<bpf_attach_type>(ToNumber(info[2], "type"));
 		std::string operation = "find " + function + " in the kernel's BTF";
 
 		CheckLogged(info.Env(), bpf_program__set_type(program, BPF_PROG_TYPE_TRACING), operation);
-		CheckLogged(info.Env(), bpf_program__set_expected_attach_type(program, BPF_MODIFY_RETURN),
-			    operation);
+		CheckLogged(info.Env(), bpf_program__set_expected_attach_type(program, type), operation);
 		CheckLogged(info.Env(), bpf_program__set_attach_target(program, 0, function.c_str()),
 			    operation);
 	}

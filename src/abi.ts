@@ -16,6 +16,8 @@ export const Limit = {
   MAX_TARGET: 512,
   COMM: 16,
   RING_BYTES: 262144,
+  DEVICES: 131072,
+  MAJOR_STEP: 81621,
   KEPT_DENIALS: 256,
   MAX_KEPT: 65536,
 } as const;

@@ -19,6 +19,9 @@ export interface AddonError extends Error {
 /** The types that user space makes, of enum bpf_map_type, include/uapi/linux/bpf.h. */
 export const MapType = { HASH: 1, ARRAY: 2, RINGBUF: 27 } as const;
 
+/** How a program of type TRACING is attached, include/uapi/linux/bpf.h. */
+export const AttachType = { FENTRY: 24, MODIFY_RETURN: 26 } as const;
+
 /** Flags of a new map, include/uapi/linux/bpf.h. */
 export const MapFlag = { INNER_MAP: 1 << 12 } as const;
 
@@ -57,7 +60,7 @@ export interface BpfObject {
   /** Whether load() loads the program; it does unless told otherwise. */
   setAutoload(program: string, autoload: boolean): void;
   /** Turns a program for an LSM hook into a fmod_ret program for a function of the kernel. */
-  retarget(program: string, kernelFunction: string): void;
+  retarget(program: string, kernelFunction: string, type: number): void;
   load(): void;
   /** A descriptor of the loaded map; it outlives the object. */
   mapFd(map: string): number;

@@ -14,7 +14,7 @@ import {
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { Limit, Meta } from '../abi.js';
-import { type AddonError, addon, type BpfObject, bpfObjectPath, UpdateFlag } from './addon.js';
+import { type AddonError, AttachType, addon, type BpfObject, bpfObjectPath, UpdateFlag } from './addon.js';
 import { JailrunError } from './error.js';
 import { checkHost, chooseWay, type HostFacts, readFacts, type Way } from './host.js';
 import { hostPlaces, type Kernel, openPins, type Places, pinsOf, refuseInJail, withLock } from './kernel.js';
@@ -30,6 +30,9 @@ const optionalHooks = [
   'inode_file_setattr',
   'inode_file_getattr',
 ];
+
+/** Hooks that answer nothing: there is no return value to modify. */
+const silentHooks = ['sb_delete'];
 
 /** What detach() removed. */
 export interface Detached {
@@ -164,10 +167,11 @@ export function choosePrograms(object: BpfObject, way: Way): Program[] {
 }
 
 function retarget(object: BpfObject, programs: Program[]): void {
-  for (const { name, target } of programs) {
-    if (target === undefined) continue;
+  for (const { name, hook, target } of programs) {
+    if (hook === undefined || target === undefined) continue;
     try {
-      object.retarget(name, target);
+      const type = silentHooks.includes(hook) ? AttachType.FENTRY : AttachType.MODIFY_RETURN;
+      object.retarget(name, target, type);
     } catch (cause) {
       throw hookMissing(name, target, cause as AddonError);
     }

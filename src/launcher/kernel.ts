@@ -15,6 +15,7 @@ import {
   RuleKey,
 } from '../abi.js';
 import type { CompiledRole } from '../profiles/compile.js';
+import type { Mount } from '../profiles/mounts.js';
 import { type AddonError, addon, MapFlag, MapType, UpdateFlag } from './addon.js';
 import { JailrunError } from './error.js';
 
@@ -44,6 +45,7 @@ export interface PodEntry extends Pod {
 const idleRoles = 64;
 
 const mapNames = [
+  'device_epochs',
   'cgroup_enrollment',
   'roles',
   'role_rules',
@@ -220,6 +222,33 @@ export class Kernel {
       const value = addon.mapLookup(this.mapFd('pods'), key);
       return value ? [{ id: idOf(key), ...Pod.decode(value) }] : [];
     });
+  }
+
+  /**
+   * The mount table that `read` gives, with the epochs of its devices. If a file system ends meanwhile, one
+   * that comes after it may be in the table with its number, or its epoch may be the next one's; so both are
+   * read again.
+   */
+  readMounts(read: () => Mount[]): Mount[] {
+    for (let ends = this.#epoch(0); ; ) {
+      const mounts = read();
+      const devices = new Set(mounts.map(({ device }) => device));
+      const epochs = new Map([...devices].map((device) => [device, this.#epoch(device)]));
+      const endsNow = this.#epoch(0);
+      if (endsNow === ends)
+        return mounts.map((mount) => ({ ...mount, epoch: epochs.get(mount.device) ?? 0 }));
+      ends = endsNow;
+    }
+  }
+
+  #epoch(device: number): number {
+    const index = (device + (device >>> 20) * Limit.MAJOR_STEP) % Limit.DEVICES;
+    const value = addon.mapLookup(
+      this.mapFd('device_epochs'),
+      new Uint8Array(new Uint32Array([index]).buffer),
+    );
+    if (!value) throw new Error(`device_epochs has no entry ${index}`);
+    return new DataView(value.buffer, value.byteOffset).getUint32(0, true);
   }
 
   /** Makes the role known to the kernel, before a pod needs it. */

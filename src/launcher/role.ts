@@ -13,6 +13,7 @@ import { bindVariables } from '../profiles/rulepath.js';
 import { nearest } from '../profiles/spelling.js';
 import { distDirectory } from './addon.js';
 import { JailrunError } from './error.js';
+import type { Kernel } from './kernel.js';
 
 /** The role of a run. Throws a JailrunError USAGE unless exactly one is named. */
 export function requireOneRole([role, ...more]: string[] = [], usage: string): string {
@@ -84,9 +85,10 @@ export function readBuiltIn(): BuiltIn {
 }
 
 /** Compiles the role for the mount table of this process, to be enforced. Throws a JailrunError POLICY. */
-export function compileRole(role: ResolvedRole): CompiledRole {
+export function compileRole(role: ResolvedRole, kernel: Kernel): CompiledRole {
   try {
-    return compileHere(role, role.paths.length > 0 ? hostMounts() : [], linkReader());
+    const mounts = role.paths.length > 0 ? kernel.readMounts(hostMounts) : [];
+    return compileHere(role, mounts, linkReader());
   } catch (error) {
     throw asJailrunError(error);
   }
@@ -97,7 +99,7 @@ export function compileHere(role: ResolvedRole, mounts: readonly Mount[], readLi
   return compile(locate(role, readLink), mounts);
 }
 
-/** The mount table of this process. */
+/** The mount table of this process, without epochs. */
 export function hostMounts(): Mount[] {
   return parseMountinfo(readFileSync('/proc/self/mountinfo'));
 }

@@ -26,8 +26,8 @@ export interface RunRequest {
 export async function run(request: RunRequest): Promise<never> {
   const name = requireOneRole(request.role, 'jailrun --role NAME -- COMMAND');
   const definition = bindRole(await findRole(name, request.policy), request.var);
-  const role = compileRole(definition);
   const kernel = openPins() ?? (await import('./attach.js')).attach();
+  const role = compileRole(definition, kernel);
   removeDeadPods(kernel);
   const pod = makePod({
     name: podName(request.name ?? request.command),

@@ -53,7 +53,7 @@ export function compile(role: LocatedRole, mounts: readonly Mount[]): CompiledRo
   const encoded = Role.encode({ id: role.id, files: role.files, exec, network: role.network, flags });
   const walked = role.files === Scope.RULES || execRules;
   const { entries, globs } = walked
-    ? encodeAutomaton(buildAutomaton(role, visibleMounts(mounts), execRules))
+    ? encodeAutomaton(buildAutomaton(role, visibleMounts(mounts), execRules), epochsOf(mounts))
     : { entries: [], globs: new Uint8Array() };
   for (const [index, rule] of role.ports.entries()) {
     const kind = rule.section === 'network.bind' ? KeyKind.BIND : KeyKind.CONNECT;
@@ -101,7 +101,14 @@ function digestOf(role: Uint8Array, entries: CompiledRole['entries'], globs: Uin
   return hash.digest().readBigUInt64LE() | (1n << 56n);
 }
 
-function encodeAutomaton({ devices, states }: Automaton): Pick<CompiledRole, 'entries' | 'globs'> {
+function epochsOf(mounts: readonly Mount[]): Map<number, number> {
+  return new Map(mounts.map(({ device, epoch }) => [device, epoch]));
+}
+
+function encodeAutomaton(
+  { devices, states }: Automaton,
+  epochs: ReadonlyMap<number, number>,
+): Pick<CompiledRole, 'entries' | 'globs'> {
   const entries: CompiledRole['entries'] = [];
   const { globs, starts } = encodeMatchers(states.flatMap(({ globs }) => globs?.matcher ?? []));
   const encode = ({ access, rule, execRule, state }: Target): Uint8Array => {
@@ -110,7 +117,8 @@ function encodeAutomaton({ devices, states }: Automaton): Pick<CompiledRole, 'en
     const glob = state.globs ? starts.get(state.globs.matcher) : 0;
     return encodeRule({ access, rule, execRule, state: state.number, flags, glob: glob ?? 0 });
   };
-  for (const [device, target] of devices) entries.push([encodeKey(KeyKind.DEVICE, device), encode(target)]);
+  for (const [device, target] of devices)
+    entries.push([encodeDeviceKey(device, epochs.get(device) ?? 0), encode(target)]);
   for (const { number, names, globs, any } of states) {
     for (const [name, target] of names) entries.push([encodeKey(KeyKind.NAME, number, name), encode(target)]);
     for (const [match, target] of globs?.targets.entries() ?? [])
@@ -150,9 +158,17 @@ function encodeGlobKey(state: number, match: number): Uint8Array {
   return RuleKey.encode({ state, kind: KeyKind.GLOB, length: match, name: new Uint8Array() });
 }
 
+/** Equal numbers are told apart by how many file systems had them before. */
+function encodeDeviceKey(device: number, epoch: number): Uint8Array {
+  const name = new Uint8Array(new Uint32Array([epoch]).buffer);
+  return RuleKey.encode({ state: device, kind: KeyKind.DEVICE, length: 0, name });
+}
+
 /** What an operation asks of a path: `access` is a union of Access flags, `path` text from the device's root. */
 export interface PathQuestion {
   device: number;
+  /** Mount.epoch of the file system; 0 unless given. */
+  epoch?: number;
   path: string;
   access: number;
 }
@@ -185,10 +201,10 @@ export function decide(compiled: CompiledRole, question: Question): Decision {
     return { granted: rule !== undefined, rule: rule?.rule ?? 0, reason: Reason.RULE };
   }
 
-  const { device, path, access } = question;
+  const { device, epoch = 0, path, access } = question;
   const components = splitPath(toByteString(path));
   if (components.length > Limit.MAX_DEPTH) return { granted: false, rule: 0, reason: Reason.TOO_DEEP };
-  const start = find(encodeKey(KeyKind.DEVICE, device));
+  const start = find(encodeDeviceKey(device, epoch));
   if (!start) return { granted: false, rule: 0, reason: Reason.UNKNOWN_DEVICE };
   let at = start;
   for (const name of components) {

@@ -10,6 +10,8 @@ export interface Mount {
   parent: number;
   /** The file system's s_dev as the kernel holds it: major << 20 | minor. stat(2) may give another. */
   device: number;
+  /** How many file systems had this number before, as the kernel side counts them; 0 where nobody does. */
+  epoch: number;
   /** The directory (or file) of the file system that is mounted, as a path from its own root. */
   root: string;
   /** Where it is mounted, as seen from the reader's root. */
@@ -46,6 +48,7 @@ function parseLine(line: string): Mount {
     id: Number(id),
     parent: Number(parent),
     device: ((Number(numbers[1]) << 20) | Number(numbers[2])) >>> 0,
+    epoch: 0,
     root: unescapeOctal(root),
     mountPoint: unescapeOctal(mountPoint),
     fsType,

@@ -295,6 +295,16 @@ describe('mounts', () => {
     assert.deepEqual(decision, { granted: false, rule: 0, reason: Reason.UNKNOWN_DEVICE });
   });
 
+  test('that had the device number before or get it later are other file systems', () => {
+    const second = rootOnly.map((mount) => ({ ...mount, epoch: 1 }));
+    const compiled = compileFor(second, { read: ['/'] });
+    const reasons = [0, 1, 2].map(
+      (epoch) => decide(compiled, { device: disk, epoch, path: '/', access: Access.READ }).reason,
+    );
+    assert.deepEqual(reasons, [Reason.UNKNOWN_DEVICE, Reason.RULE, Reason.UNKNOWN_DEVICE]);
+    assert.notEqual(compiled.digest, compileFor(rootOnly, { read: ['/'] }).digest);
+  });
+
   test('of removed directories give no names', () => {
     const mounts = mountsOf(
       '20 1 0:1 / / rw - ext4 x rw',

@@ -28,6 +28,7 @@ describe('a line of a mount table', () => {
       id: 36,
       parent: 35,
       device: (98 << 20) | 5,
+      epoch: 0,
       root: '/mnt1',
       mountPoint: '/mnt2',
       fsType: 'ext3',
@@ -127,7 +128,7 @@ describe('mounts are visible', () => {
 
 test('the root of a mount has a path unless it is removed, an object of its own, or above the namespace', () => {
   const hasPathsWith = (root: string) =>
-    hasPaths({ id: 2, parent: 1, device: 1, root, mountPoint: '/a', fsType: 'x' });
+    hasPaths({ id: 2, parent: 1, device: 1, epoch: 0, root, mountPoint: '/a', fsType: 'x' });
   for (const root of ['/', '/a/b', '/a..b', '/deleted']) assert.ok(hasPathsWith(root), root);
   for (const root of ['net:[4026531840]', '/a//deleted', '/..', '/../../x'])
     assert.ok(!hasPathsWith(root), root);

@@ -2,7 +2,7 @@
 // just been granted the file, may leave it with what it had.
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { attach, detach, jailrun, root, writePolicy } from './jail.js';
@@ -17,6 +17,7 @@ roles:
   recall: {id: 610, files: {read: [${open}], deny: [${open}/secret, "${open}/**/*.key"]}}
   writer: {id: 611, files: {write: [${open}]}}
   other: {id: 612, files: {read: [${shut}]}}
+  mounted: {id: 613, files: {read: [${area}/first]}}
 `,
 );
 
@@ -169,4 +170,64 @@ describe('what was granted a moment ago is denied after', () => {
     await writer.end();
     assert.equal(await probe.ask('w', `${open}/a/b/file`), 'd');
   });
+});
+
+describe('the kernel gives the device number of an unmounted file system to the next one', () => {
+  const [first, second] = [`${area}/first`, `${area}/second`];
+  const image = (name: string) => `/run/jailrun-test/${name}.ext4`;
+  const fileSystems: Record<string, (point: string) => void> = {
+    tmpfs: (point) => execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', point]),
+    'a disk': (point) => {
+      execFileSync('mount', ['-o', 'loop', image(point.split('/').at(-1) ?? ''), point]);
+    },
+  };
+  before(() => {
+    attach();
+    execFileSync('modprobe', ['loop']);
+    for (const point of [first, second]) mkdirSync(point, { recursive: true });
+    for (const name of ['first', 'second']) {
+      execFileSync('truncate', ['-s', '4M', image(name)]);
+      execFileSync('mkfs.ext4', ['-q', image(name)], { stdio: 'ignore' });
+    }
+  });
+  after(() => {
+    for (const path of [area, image('first'), image('second')])
+      rmSync(path, { recursive: true, force: true });
+    detach();
+  });
+
+  function mountAt(point: string, mount: (point: string) => void): number {
+    mount(point);
+    writeFileSync(`${point}/file`, '');
+    return statSync(point).dev;
+  }
+
+  for (const [name, mount] of Object.entries(fileSystems)) {
+    test(`a jail that was granted the first, ${name}, gets nothing of the next`, async () => {
+      const device = mountAt(first, mount);
+      const probe = new Probe('mounted');
+      await probe.warm(`${first}/file`);
+      execFileSync('umount', [first]);
+      assert.equal(mountAt(second, mount), device);
+      assert.equal(await probe.ask('r', `${second}/file`), 'd');
+      execFileSync('umount', [second]);
+      // Nor of what is mounted where the first one was; but a jail that begins now does.
+      assert.equal(mountAt(first, mount), device);
+      assert.equal(await probe.ask('r', `${first}/file`), 'd');
+      await probe.end();
+      const later = new Probe('mounted');
+      assert.equal(await later.ask('r', `${first}/file`), 'o', later.errors);
+      await later.end();
+      execFileSync('umount', [first]);
+    });
+    test(`a jail keeps what it was granted of ${name} when others are unmounted`, async () => {
+      mountAt(first, mount);
+      const probe = new Probe('mounted');
+      execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', second]);
+      execFileSync('umount', [second]);
+      assert.equal(await probe.ask('r', `${first}/file`), 'o', probe.errors);
+      await probe.end();
+      execFileSync('umount', [first]);
+    });
+  }
 });
