@@ -20,7 +20,7 @@ typedef unsigned long long __u64;
 #endif
 
 enum jr_limit {
-	JR_LAYOUT = 2,
+	JR_LAYOUT = 3,
 	JR_MAX_PODS = 32768,
 	JR_MAX_ROLES = 32768,
 	JR_MAX_DEPTH = 128, /* components between a file and its super block's root */

@@ -1,6 +1,9 @@
 // npm run bench                        what jailrun costs, in a guest that counts its instructions
 // npm run bench -- --kernel 6.12 --lsm bpf
 //
+// Three boots: `bare`, a kernel without LSMs, gives what all others are divided by; in `alone` the programs
+// are all there is; in `beside` Debian's own LSMs are there too, for comparison with AppArmor and Landlock.
+//
 // QEMU's -icount gives the same figures however loaded this machine is. Everything that is measured lies on
 // a tmpfs of the guest, because waiting for this machine's disk would count as well.
 import { spawnSync } from 'node:child_process';
@@ -16,6 +19,7 @@ const tree = '/run/bench';
 const area = '/srv/bench';
 
 const jailrun = join(root, 'dist/jailrun');
+const floor = join(root, 'build/floor.bpf.o');
 const latency = join(root, 'build/latency');
 const operations = join(root, 'build/operations');
 
@@ -79,43 +83,46 @@ function measureOperations(starter, holder = []) {
   const lines = inTree([...starter, operations, area, ...holder])
     .trim()
     .split('\n');
-  return new Map(lines.map((line) => line.split(':')).map(([name, ticks]) => [name, Number(ticks)]));
+  return Object.fromEntries(
+    lines.map((line) => line.split(':')).map(([name, ticks]) => [name, Number(ticks)]),
+  );
 }
 
 function printOperations(base, columns) {
   const head = Object.keys(columns).map((name) => name.padStart(11));
-  console.log(`${'operation'.padEnd(36)}${'instructions'.padStart(13)}${head.join('')}`);
-  for (const [name, ticks] of base) {
-    const ratios = Object.values(columns).map((column) => (column.get(name) / ticks).toFixed(3).padStart(11));
+  console.log(`\n${'operation'.padEnd(36)}${'instructions'.padStart(13)}${head.join('')}`);
+  for (const [name, ticks] of Object.entries(base)) {
+    const ratios = Object.values(columns).map((column) => (column[name] / ticks).toFixed(3).padStart(11));
     console.log(`${name.padEnd(36)}${String(ticks).padStart(13)}${ratios.join('')}`);
   }
 }
 
-function measureStart() {
+function measureStarts() {
   const permissive = [jailrun, '--role', 'permissive'];
   const commands = {
     'node -e 0': [process.execPath, '-e', '0'],
     'jailrun --role permissive -- true': [...permissive, '--', '/bin/true'],
     'jailrun --role permissive --exec -- true': [...permissive, '--exec', '--', '/bin/true'],
   };
-  let unit;
+  return Object.entries(commands).map(([name, words]) => {
+    const output = inTree([latency, String(rounds), ...words]);
+    return [name, ...output.split(' ').map((ticks) => Number(ticks) / 1e6)];
+  });
+}
+
+function printStarts(starts) {
+  const [[, unit]] = starts;
   console.log(
     `\n${'start to end'.padEnd(44)}${'million'.padStart(9)}${'ratio'.padStart(8)}    least to most`,
   );
-  for (const [name, words] of Object.entries(commands)) {
-    const output = inTree([latency, String(rounds), ...words]);
-    const [median, least, most] = output.split(' ').map((ticks) => Number(ticks) / 1e6);
-    unit ??= median;
+  for (const [name, median, least, most] of starts) {
     const figures = median.toFixed(1).padStart(9) + (median / unit).toFixed(2).padStart(8);
     console.log(`${name.padEnd(44)}${figures}    ${least.toFixed(1)} to ${most.toFixed(1)}`);
   }
 }
 
-/**
- * In the guest: a small root of its own, and the measurements in it. In a bare one, whose kernel has no LSMs,
- * only the operations, for the others to be compared with.
- */
-function measure(bare) {
+/** In the guest: a small root of its own. */
+function makeTree() {
   mkdirSync(tree);
   check(['mount', '-t', 'tmpfs', '-o', 'mode=755', 'tmpfs', tree]);
   for (const directory of ['dev', 'proc', 'sys', 'tmp', 'run', 'etc']) mkdirSync(join(tree, directory));
@@ -127,27 +134,44 @@ function measure(bare) {
   mkdirSync(join(tree, area), { recursive: true });
   cpSync(join(root, 'build/exit'), join(tree, area, 'program'));
   writeFileSync(join(tree, 'etc/bench.yaml'), policy, { mode: 0o644 });
-
   // The first run makes the files.
   measureOperations([]);
-  const without = measureOperations([]);
-  if (bare) return console.log(JSON.stringify([...without]));
-  const profiled = loadAppArmor() ? measureOperations([], ['apparmor', 'jailrun-bench']) : undefined;
-  const landlocked = measureOperations([], ['landlock']);
-  inTree([jailrun, 'attach']);
-  const unjailed = measureOperations([]);
-  const jailed = (role) =>
-    measureOperations([jailrun, '--policy', '/etc/bench.yaml', '--role', role, '--exec', '--']);
-  const columns = {
-    'no jailrun': without,
-    unjailed,
-    jailed: jailed('bench'),
-    '5000 rules': jailed('bench-5000'),
-  };
-  const others = { Landlock: landlocked, ...(profiled && { AppArmor: profiled }) };
-  printOperations(new Map(JSON.parse(process.env.BARE)), { ...columns, ...others });
-  measureStart();
 }
+
+const measureJailed = (role, launcher = jailrun) =>
+  measureOperations([launcher, '--policy', '/etc/bench.yaml', '--role', role, '--exec', '--']);
+
+/** The product with the object of test/bench/floor.bpf.c, once the real one is gone. */
+function measureFloor() {
+  const directory = '/opt/floor';
+  cpSync(join(root, 'dist'), join(tree, directory), { recursive: true });
+  cpSync(floor, join(tree, directory, 'jailrun.bpf.o'));
+  inTree([jailrun, 'detach']);
+  return measureJailed('bench', join(directory, 'jailrun'));
+}
+
+/** What a guest does in each boot: columns of operations, and how long starts take. */
+const boots = {
+  bare: () => ({ columns: { bare: measureOperations([]) } }),
+  alone: () => {
+    inTree([jailrun, 'attach']);
+    const columns = {
+      unjailed: measureOperations([]),
+      jailed: measureJailed('bench'),
+      '5000 rules': measureJailed('bench-5000'),
+    };
+    return { columns: { ...columns, floor: measureFloor() } };
+  },
+  beside: () => {
+    const columns = { 'no jailrun': measureOperations([]) };
+    if (loadAppArmor()) columns.AppArmor = measureOperations([], ['apparmor', 'jailrun-bench']);
+    columns.Landlock = measureOperations([], ['landlock']);
+    inTree([jailrun, 'attach']);
+    columns.unjailed = measureOperations([]);
+    columns.jailed = measureJailed('bench');
+    return { columns, starts: measureStarts() };
+  },
+};
 
 await main(async () => {
   const { values } = parseArgs({
@@ -155,36 +179,41 @@ await main(async () => {
       kernel: { type: 'string', default: '6.12' },
       lsm: { type: 'string', default: 'bpf' },
       cpus: { type: 'string', default: '1' },
-      guest: { type: 'boolean', default: false },
-      bare: { type: 'boolean', default: false },
+      guest: { type: 'string' },
     },
   });
-  if (values.guest) return measure(values.bare);
+  if (values.guest) {
+    makeTree();
+    return console.log(JSON.stringify(boots[values.guest]()));
+  }
   if (!series.includes(values.kernel)) throw new Failure(`--kernel is one of ${series.join(', ')}`);
   const { setup } = await import('./setup.mjs');
   const { boot, lsmModes } = await import('./vm.mjs');
   if (!(values.lsm in lsmModes)) throw new Failure(`--lsm is one of ${Object.keys(lsmModes).join(', ')}`);
   await setup({ vm: true, bench: true, kernels: [values.kernel] });
+  const measure = async (name, lsms) => {
+    const kernelWords = lsms === undefined ? [] : [`lsm=${lsms}`];
+    const { status, reported, reason, output } = await boot({
+      kernel: values.kernel,
+      counting: true,
+      cpus: Number(values.cpus),
+      timeoutSeconds: 1200,
+      lsm: values.lsm,
+      kernelWords,
+      command: [process.execPath, import.meta.filename, '--guest', name],
+    });
+    if (!reported || status !== 0) throw new Failure(reason || output);
+    return JSON.parse(output);
+  };
   console.log(
-    `Linux ${values.kernel}, programs attached by ${values.lsm}; guest instructions, and ratios to a kernel`,
+    `Linux ${values.kernel}, programs attached by ${values.lsm}; guest instructions, and ratios to a kernel\nwithout LSMs.`,
   );
-  console.log('without LSMs:');
-  const guest = { kernel: values.kernel, counting: true, cpus: Number(values.cpus), timeoutSeconds: 1200 };
-  const command = [process.execPath, import.meta.filename, '--guest'];
-  const bare = await boot({
-    ...guest,
-    lsm: 'bpf',
-    kernelWords: ['lsm=capability'],
-    command: [...command, '--bare'],
-  });
-  if (!bare.reported || bare.status !== 0) throw new Failure(bare.reason || bare.output);
-  const { status, reported, reason } = await boot({
-    ...guest,
-    lsm: values.lsm,
-    command,
-    env: { BARE: bare.output },
-    onOutput: (bytes) => process.stdout.write(bytes),
-  });
-  if (!reported) throw new Failure(reason);
-  return status;
+  const { bare } = (await measure('bare', 'capability')).columns;
+  const alone = await measure('alone', values.lsm === 'bpf' ? 'bpf' : 'capability');
+  console.log('\nNo other LSM:');
+  printOperations(bare, alone.columns);
+  const beside = await measure('beside');
+  console.log("\nWith Debian's LSMs:");
+  printOperations(bare, beside.columns);
+  printStarts(beside.starts);
 });

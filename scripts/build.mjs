@@ -79,6 +79,7 @@ const steps = {
     inputs: [
       ['test/bench', '.c'],
       ['test/vm', '.c'],
+      ['bpf', '.c', '.h'],
     ],
     outputs: [],
     run: compileTestPrograms,
@@ -86,6 +87,10 @@ const steps = {
 };
 
 async function buildBpf() {
+  await compileBpf('bpf/jailrun.bpf.c', 'dist/jailrun.bpf.o');
+}
+
+async function compileBpf(source, target) {
   const scratch = mkdtempSync(join(tmpdir(), 'jailrun-bpf-'));
   try {
     const object = join(scratch, 'jailrun.bpf.o');
@@ -100,9 +105,9 @@ async function buildBpf() {
       '-Wall',
       '-Werror',
     ];
-    await run('bpf', ['clang-14', ...flags, '-c', 'bpf/jailrun.bpf.c', '-o', object]);
+    await run('bpf', ['clang-14', ...flags, '-c', source, '-o', object]);
     // Drops the debugger's data and keeps BTF.
-    await run('bpf-link', ['/usr/sbin/bpftool', 'gen', 'object', 'dist/jailrun.bpf.o', object]);
+    await run('bpf-link', ['/usr/sbin/bpftool', 'gen', 'object', target, object]);
   } finally {
     rmSync(scratch, { recursive: true });
   }
@@ -203,7 +208,8 @@ async function compileTestPrograms() {
     ['test/bench', '.c'],
     ['test/vm', '.c'],
   ].flatMap(filesOf))
-    await run('test-programs', ['gcc', ...flags, file, '-o', join('build', basename(file, '.c'))]);
+    if (file.endsWith('.bpf.c')) await compileBpf(file, join('build', `${basename(file, '.c')}.o`));
+    else await run('test-programs', ['gcc', ...flags, file, '-o', join('build', basename(file, '.c'))]);
 }
 
 /** The tools' versions and everything else that all outcomes depend on. */
