@@ -37,7 +37,7 @@ int BPF_PROG(jr_bprm_check_security, struct linux_binprm *bprm)
 {
 	struct jail *jail = current_jail();
 	struct inode *inode;
-	__u64 dentry;
+	struct dentry *dentry;
 
 	if (!jail)
 		return verdict(enroll(bpf_get_current_cgroup_id()), EACCES);
@@ -53,9 +53,10 @@ int BPF_PROG(jr_bprm_check_security, struct linux_binprm *bprm)
 	}
 	if (jail->scope.exec == JR_SCOPE_ANY)
 		return 0;
-	dentry = (__u64)bprm->file->f_path.dentry;
-	if (access_of(jail, dentry) & JR_ACCESS_EXEC)
+	dentry = bprm->file->f_path.dentry;
+	if (find_access(jail, dentry) & JR_ACCESS_EXEC || access_of(jail, (__u64)dentry) & JR_ACCESS_EXEC)
 		return 0;
-	return verdict(deny_walked(jail, dentry, jail->scope.exec, HOOK_OPERATION(BPRM_CHECK_SECURITY, EXEC)),
-		       EACCES);
+	return verdict(
+	    deny_walked(jail, (__u64)dentry, jail->scope.exec, HOOK_OPERATION(BPRM_CHECK_SECURITY, EXEC)),
+	    EACCES);
 }

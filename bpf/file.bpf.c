@@ -38,42 +38,45 @@ static __always_inline bool is_entry(struct jail *jail, struct inode *inode)
  * A program or its ELF interpreter is opened to be executed. bprm_check_security decides programs
  * and is not asked about the interpreter, so here it is enough that the file may be read.
  */
-static __always_inline int deny_exec_open(struct jail *jail, __u64 dentry)
+static __always_inline int deny_exec_open(struct jail *jail, struct dentry *dentry)
 {
 	if (exec_is_free(jail) || jail->scope.exec == JR_SCOPE_ANY)
 		return 0;
-	if (access_of(jail, dentry) & (JR_ACCESS_READ | JR_ACCESS_EXEC))
+	if (find_access(jail, dentry) & (JR_ACCESS_READ | JR_ACCESS_EXEC))
 		return 0;
-	return deny_walked(jail, dentry, jail->scope.exec, HOOK_OPERATION(FILE_OPEN, EXEC));
+	if (access_of(jail, (__u64)dentry) & (JR_ACCESS_READ | JR_ACCESS_EXEC))
+		return 0;
+	return deny_walked(jail, (__u64)dentry, jail->scope.exec, HOOK_OPERATION(FILE_OPEN, EXEC));
 }
 
 /*
  * Returns 1 where the task may not have the file open in its mode. The last two name the denial. What is
- * remembered has a path, so only for the rest it is asked whether the kernel made the mount; but overlayfs
- * must not be taken for the task when it opens a layer to write.
+ * remembered has a path, so only for the rest it is asked whether the kernel made the mount.
  */
 static __always_inline int deny_mode(struct jail *jail, struct file *file, __u32 reading, __u32 writing)
 {
-	__u64 dentry = (__u64)file->f_path.dentry;
+	struct dentry *dentry = file->f_path.dentry;
 	__u32 mode = file->f_mode;
-	__u32 wanted = JR_ACCESS_READ;
+	__u32 flags = file->f_flags;
+	__u32 known = known_access(jail, dentry);
 
 	/* Mode 3 gives f_mode neither bit: a descriptor for ioctl, which may do anything. */
-	if ((file->f_flags & O_ACCMODE) == O_ACCMODE)
-		mode |= FMODE_READ | FMODE_WRITE;
-	if (mode & FMODE_WRITE || file->f_flags & O_TRUNC) {
-		if (is_kernel_internal(file))
+	if (mode & FMODE_WRITE || flags & O_TRUNC || (flags & O_ACCMODE) == O_ACCMODE) {
+		/* The overlay that the task writes to opens its layer. */
+		if (mode & FMODE_NOACCOUNT)
 			return 0;
-		wanted |= JR_ACCESS_WRITE;
-		note_overlay(jail, file->f_path.dentry);
+		if (!(known & JR_ACCESS_WRITE) && is_kernel_internal(file))
+			return 0;
+		note_overlay(jail, dentry);
+		if (known & JR_ACCESS_WRITE)
+			return 0;
+		return deny_path(jail, (__u64)dentry, JR_ACCESS_READ | JR_ACCESS_WRITE, writing);
 	}
-	if ((recall(jail, file->f_path.dentry) & wanted) == wanted)
+	if (known & JR_ACCESS_READ)
 		return 0;
-	if (wanted & JR_ACCESS_WRITE)
-		return deny_path(jail, dentry, wanted, writing);
 	if (is_kernel_internal(file) || is_entry(jail, file->f_inode))
 		return 0;
-	return deny_path(jail, dentry, JR_ACCESS_READ, reading);
+	return deny_path(jail, (__u64)dentry, JR_ACCESS_READ, reading);
 }
 
 SEC("lsm/file_open")
@@ -86,7 +89,7 @@ int BPF_PROG(jr_file_open, struct file *file)
 	if (file->f_flags & KERNEL_FMODE_EXEC) {
 		if (is_kernel_internal(file))
 			return 0;
-		return verdict(deny_exec_open(jail, (__u64)file->f_path.dentry), EACCES);
+		return verdict(deny_exec_open(jail, file->f_path.dentry), EACCES);
 	}
 	return verdict(
 	    deny_mode(jail, file, HOOK_OPERATION(FILE_OPEN, READ), HOOK_OPERATION(FILE_OPEN, WRITE)), EACCES);
@@ -156,7 +159,7 @@ static __always_inline int deny_change(struct dentry *dentry, __u32 hook_operati
 	if (!jail || jail->scope.files == JR_SCOPE_ANY)
 		return 0;
 	note_overlay(jail, dentry);
-	if (recall(jail, dentry) & JR_ACCESS_WRITE)
+	if (known_access(jail, dentry) & JR_ACCESS_WRITE)
 		return 0;
 	return deny_path(jail, (__u64)dentry, JR_ACCESS_WRITE, hook_operation);
 }
@@ -212,8 +215,8 @@ more:
 static __always_inline bool moves_freely(struct jail *jail, struct dentry *from, struct dentry *to,
 					 bool exchange)
 {
-	__u32 old = recall(jail, from);
-	__u32 new = recall(jail, to);
+	__u32 old = find_access(jail, from);
+	__u32 new = find_access(jail, to);
 
 	if (!(old & new &JR_ACCESS_WRITE) || old != new || is_directory(from) ||
 	    (exchange && is_directory(to)))

@@ -18,7 +18,7 @@
 static __always_inline int deny_metadata(struct jail *jail, struct dentry *dentry, __u32 hook_operation)
 {
 	note_overlay(jail, dentry);
-	if (recall(jail, dentry) & JR_ACCESS_WRITE)
+	if (known_access(jail, dentry) & JR_ACCESS_WRITE)
 		return 0;
 	return deny_path(jail, (__u64)dentry, JR_ACCESS_WRITE, hook_operation);
 }
@@ -197,7 +197,7 @@ static __noinline int deny_walked_hidden(struct jail *jail, __u64 dentry_address
 
 static __always_inline bool is_known_to_show(struct jail *jail, struct dentry *dentry)
 {
-	__u32 access = recall(jail, dentry);
+	__u32 access = known_access(jail, dentry);
 
 	return access && !(access & JR_ACCESS_HIDDEN);
 }

@@ -16,15 +16,16 @@ struct descent {
 	void *rules;
 };
 
-/* The name of the dentry at the cursor. */
-static __always_inline void note_name(struct jail *jail, struct level *level)
+/* The name of the dentry at the cursor, which is number `at` of the walk. */
+static __always_inline void note_name(struct jail *jail, __u32 at)
 {
 	struct dentry *dentry = (struct dentry *)jail->cursor;
+	struct level *level = &jail->levels[at];
 	void *name = (void *)dentry + short_name_offset();
 
 	level->length = BPF_CORE_READ(dentry, d_name.len);
 	if (level->length > JR_SHORT_NAME)
-		jail->has_long_name = 1;
+		jail->long_names |= 1 << at;
 	else
 		bpf_probe_read_kernel(level->name, sizeof(level->name), name);
 }
@@ -35,7 +36,7 @@ static __always_inline __u32 name_at(struct jail *jail, __u32 at, __u64 *name)
 	struct dentry *dentry = (struct dentry *)jail->chain[at];
 	__u32 length;
 
-	if (at < JR_LEVELS) {
+	if (at <= JR_LEVELS) {
 		length = jail->levels[at].length;
 		if (length <= JR_SHORT_NAME) {
 			*name = (__u64)jail->levels[at].name;
@@ -62,8 +63,8 @@ static long climb(__u32 i, void *context)
 		return 1;
 	}
 	asm volatile("" : "+r"(i));
-	if (i < JR_LEVELS)
-		note_name(jail, &jail->levels[i]);
+	if (i <= JR_LEVELS)
+		note_name(jail, i);
 	jail->cursor = parent;
 	return 0;
 }
@@ -124,14 +125,12 @@ static __always_inline struct jr_rule *edge(struct descent *descent, __u32 kind,
 	return bpf_map_lookup_elem(descent->rules, key);
 }
 
-/* bpf_loop callback: follows one component from the root down; ends where nothing below matters. */
-static long descend(__u32 i, void *context)
+/* Follows the component that is number `at` of the walk. Returns 1 where nothing below matters. */
+static __noinline int step(struct descent *descent, __u32 at)
 {
-	struct descent *descent = context;
 	struct jail *jail = descent->jail;
 	struct jr_rule_key *key = &jail->key;
 	struct jr_rule *next = NULL;
-	__u32 at = jail->depth - 1 - i;
 	__u32 length;
 	__u64 name;
 
@@ -165,6 +164,14 @@ static long descend(__u32 i, void *context)
 	return !!(next->flags & JR_RULE_LEAF);
 }
 
+/* bpf_loop callback: from the root down to the object's directory. */
+static long descend(__u32 i, void *context)
+{
+	struct descent *descent = context;
+
+	return step(descent, descent->jail->depth - 1 - i);
+}
+
 /*
  * What the role grants on the dentry: enum jr_access, with the rule that decided in jail->now; there
  * JR_RULE_LEAF says that everything below the dentry is granted the same, and where it does not, equal
@@ -176,20 +183,23 @@ static __noinline __u32 access_of(struct jail *jail, __u64 dentry_address)
 	struct descent descent = {.jail = jail};
 	struct dentry *dentry = (struct dentry *)dentry_address;
 	struct super_block *sb = BPF_CORE_READ(dentry, d_sb);
-	__u32 device = BPF_CORE_READ(sb, s_dev);
-	__u32 epoch = device_epoch(device);
+	struct dentry *directory;
 	struct jr_rule *start;
 
+	jail->on.ended = device_epoch(0);
+	jail->on.sb = (__u64)sb;
+	jail->on.root = (__u64)BPF_CORE_READ(sb, s_root);
+	jail->on.device = BPF_CORE_READ(sb, s_dev);
+	jail->on.epoch = device_epoch(jail->on.device);
 	__builtin_memset(&jail->now, 0, sizeof(jail->now));
 	jail->cursor = dentry_address;
 	jail->depth = 0;
-	jail->has_long_name = 0;
-	jail->leaf_hash = BPF_CORE_READ(dentry, d_name.hash);
+	jail->long_names = 0;
 	jail->reason = JR_REASON_TOO_DEEP;
 	bpf_loop(JR_MAX_DEPTH + 1, climb, &descent, 0);
 	if (jail->reason)
 		return 0;
-	if (jail->cursor != (__u64)BPF_CORE_READ(sb, s_root)) {
+	if (jail->cursor != jail->on.root) {
 		jail->reason = JR_REASON_DISCONNECTED;
 		return 0;
 	}
@@ -201,20 +211,88 @@ static __noinline __u32 access_of(struct jail *jail, __u64 dentry_address)
 	}
 	__builtin_memset(&jail->key, 0, sizeof(jail->key));
 	jail->key.kind = JR_KEY_DEVICE;
-	jail->key.state = device;
-	__builtin_memcpy(jail->key.name, &epoch, sizeof(epoch));
+	jail->key.state = jail->on.device;
+	__builtin_memcpy(jail->key.name, &jail->on.epoch, sizeof(jail->on.epoch));
 	start = bpf_map_lookup_elem(descent.rules, &jail->key);
 	if (!start) {
 		jail->reason = JR_REASON_UNKNOWN_DEVICE;
 		return 0;
 	}
 	jail->now = *start;
+	if (!jail->depth)
+		return jail->now.access;
 	if (!(start->flags & JR_RULE_LEAF))
-		bpf_loop(jail->depth, descend, &descent, 0);
+		bpf_loop(jail->depth - 1, descend, &descent, 0);
 	if (jail->reason)
 		return 0;
-	remember(jail, device, epoch);
+	directory = (struct dentry *)jail->chain[1];
+	jail->above = jail->now;
+	remember(jail, 1, BPF_CORE_READ(directory, d_name.hash), &jail->above);
+	if (!(jail->now.flags & JR_RULE_LEAF))
+		step(&descent, 0);
+	if (jail->reason)
+		return 0;
+	remember(jail, 0, BPF_CORE_READ(dentry, d_name.hash), &jail->now);
 	return jail->now.access;
+}
+
+/*
+ * What is remembered of the dentry's directory, and the walk's last step from there. As recall(), it tells
+ * with JR_KNOWN what the role grants, or 0.
+ */
+static __noinline __u32 recall_directory(struct jail *jail, struct dentry *dentry)
+{
+	struct descent descent = {.jail = jail};
+	struct dentry *directory = dentry->d_parent;
+	struct memory *memory;
+	__u64 version;
+
+	if (directory == dentry)
+		return 0;
+	memory = memory_for(jail, directory, &version);
+	if (!memory)
+		return 0;
+	jail->on = memory->on;
+	jail->now = memory->rule;
+	jail->depth = memory->depth + 1;
+#pragma unroll
+	for (int i = 0; i < JR_LEVELS; i++) {
+		if (i + 1 == jail->depth)
+			break;
+		jail->levels[i + 1] = memory->levels[i];
+	}
+	if (!is_still(memory, version))
+		return 0;
+	jail->chain[0] = jail->cursor = (__u64)dentry;
+	jail->long_names = 0;
+	jail->reason = JR_REASON_RULE;
+	note_name(jail, 0);
+	if (dentry->d_parent != directory)
+		return 0;
+	if (!(jail->now.flags & JR_RULE_LEAF)) {
+		descent.rules = bpf_map_lookup_elem(&role_rules, &jail->role);
+		if (!descent.rules)
+			return 0;
+		step(&descent, 0);
+		if (jail->reason)
+			return 0;
+	}
+	remember(jail, 0, dentry->d_name.hash, &jail->now);
+	return jail->now.access | JR_KNOWN;
+}
+
+/* What the role grants on the dentry, with JR_KNOWN, where that can be told without a walk; otherwise 0. */
+static __always_inline __u32 known_access(struct jail *jail, struct dentry *dentry)
+{
+	__u32 access = recall(jail, dentry);
+
+	return access ? access : recall_directory(jail, dentry);
+}
+
+/* The same, once in the object and not in each place. */
+static __noinline __u32 find_access(struct jail *jail, struct dentry *dentry)
+{
+	return known_access(jail, dentry);
 }
 
 /* bpf_loop callback: puts one component in front of the denial's path, from the leaf up. */

@@ -16,6 +16,16 @@ struct level {
 	__u64 length;
 };
 
+/* The file system that a walk was on, and by what it is told from others that had its address or number. */
+struct file_system {
+	__u64 sb;
+	__u64 root;  /* the dentry at its root */
+	__u32 ended; /* how many file systems were gone; as long as no more are, sb is what it was */
+	__u32 device;
+	__u32 epoch;
+	__u32 pad;
+};
+
 /*
  * A jailed task's storage. The head is copied to every child; the rest is scratch for the task's
  * own hooks. Scratch is not per CPU, because programs can be preempted, and not on the stack, which
@@ -50,11 +60,12 @@ struct jail {
 	__u64 cursor;
 	__u32 glob_row;
 	__u32 name_length;
+	struct file_system on;
 	/* The names of the walk, as far as they fit: the verdict is on these, whatever is renamed meanwhile.
 	 */
-	struct level levels[JR_LEVELS];
-	__u32 has_long_name;
-	__u32 leaf_hash;
+	struct level levels[JR_LEVELS + 1];
+	__u32 long_names;     /* a bit for each of them that did not fit */
+	struct jr_rule above; /* what the walk was at in the object's directory */
 };
 
 struct {

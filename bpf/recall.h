@@ -3,8 +3,10 @@
  * Verdicts that were reached before. A verdict on a path is a pure function of the role, of the file system
  * and of the names from the object up to its root, so that is what a remembered one is found by: the names
  * themselves, compared byte for byte with the live ones. A rename makes other names, so nothing is ever
- * invalidated, no generation is counted and a freed dentry's address may come back. A denial walks all the
- * same, since its report needs the walk.
+ * invalidated, no generation is counted and a freed dentry's address may come back.
+ *
+ * A directory is remembered with the state that it led to, so that what is new in it takes one step of the
+ * walk or none. A denial walks all the same, since its report needs the walk.
  */
 #ifndef JAILRUN_RECALL_H
 #define JAILRUN_RECALL_H
@@ -19,10 +21,10 @@ enum {
 struct memory {
 	__u64 version; /* odd while it is written */
 	__u64 role;
-	__u32 device;
+	struct file_system on;
+	struct jr_rule rule; /* where the walk came to */
 	__u32 depth;
-	__u32 access;
-	__u32 epoch;
+	__u32 pad;
 	struct level levels[JR_LEVELS];
 };
 
@@ -39,6 +41,21 @@ static __always_inline struct memory *memory_of(struct jail *jail, __u32 hash)
 	__u32 slot = (hash ^ hash >> 16 ^ (__u32)jail->role) & (JR_SLOTS - 1);
 
 	return bpf_map_lookup_elem(&memories, &slot);
+}
+
+/* Believes the memory again after file systems have gone, if its own has not. */
+static __noinline int renew(struct memory *memory, struct super_block *sb, __u64 version)
+{
+	__u32 ended = device_epoch(0);
+	__u32 device = sb->s_dev;
+
+	if (memory->on.device != device || memory->on.epoch != device_epoch(device))
+		return 0;
+	if (!__sync_bool_compare_and_swap(&memory->version, version, version + 1))
+		return 0;
+	memory->on.ended = ended;
+	__sync_fetch_and_add(&memory->version, 1);
+	return 1;
 }
 
 /* Eight bytes of a name that lies in its dentry, at the offset `names`. */
@@ -65,60 +82,82 @@ static __always_inline bool same_name(struct dentry *dentry, long names, struct 
 	return length < 24 || short_name(dentry, names, 3) == level->name[3];
 }
 
+/*
+ * What is remembered of the dentry, or NULL, and in `version` what memory->version must still be when the
+ * memory has been read.
+ */
+static __always_inline struct memory *memory_for(struct jail *jail, struct dentry *dentry, __u64 *version)
+{
+	struct memory *memory = memory_of(jail, dentry->d_name.hash);
+	struct super_block *sb = dentry->d_sb;
+	long names = short_name_offset();
+	__u32 depth;
+
+	if (!memory)
+		return NULL;
+	*version = *(volatile __u64 *)&memory->version;
+	if (*version & 1 || memory->role != jail->role || memory->on.sb != (__u64)sb)
+		return NULL;
+	if (memory->on.ended != device_epoch(0)) {
+		if (!renew(memory, sb, *version))
+			return NULL;
+		*version += 2;
+	}
+	depth = memory->depth;
+#pragma unroll
+	for (int i = 0; i <= JR_LEVELS; i++) {
+		if (i == depth)
+			return (__u64)dentry == memory->on.root ? memory : NULL;
+		if (i == JR_LEVELS || !same_name(dentry, names, &memory->levels[i]))
+			return NULL;
+		dentry = dentry->d_parent;
+	}
+	return NULL;
+}
+
+/* x86 keeps loads in order. */
+static __always_inline bool is_still(struct memory *memory, __u64 version)
+{
+	asm volatile("" ::: "memory");
+	return *(volatile __u64 *)&memory->version == version;
+}
+
 /* The access remembered for the dentry, with JR_KNOWN; 0 where there is none. The pointer must be the hook's
  * own. */
 static __always_inline __u32 recall(struct jail *jail, struct dentry *dentry)
 {
-	struct super_block *sb = dentry->d_sb;
-	struct memory *memory = memory_of(jail, dentry->d_name.hash);
-	long names = short_name_offset();
 	__u64 version;
+	struct memory *memory = memory_for(jail, dentry, &version);
 	__u32 access;
 
 	if (!memory)
 		return 0;
-	version = *(volatile __u64 *)&memory->version;
-	if (version & 1 || memory->role != jail->role || memory->device != sb->s_dev)
-		return 0;
-	if (memory->epoch != device_epoch(sb->s_dev))
-		return 0;
-	access = memory->access;
-#pragma unroll
-	for (int i = 0; i <= JR_LEVELS; i++) {
-		struct dentry *parent = dentry->d_parent;
-
-		if (parent == dentry) {
-			if (memory->depth != i || dentry != sb->s_root)
-				return 0;
-			break;
-		}
-		if (i == JR_LEVELS || !same_name(dentry, names, &memory->levels[i]))
-			return 0;
-		dentry = parent;
-	}
-	/* x86 keeps loads in order. */
-	asm volatile("" ::: "memory");
-	return *(volatile __u64 *)&memory->version == version ? access : 0;
+	access = memory->rule.access | JR_KNOWN;
+	return is_still(memory, version) ? access : 0;
 }
 
-/* Remembers what the names in jail->levels, which were walked just now, are granted. */
-static __noinline int remember(struct jail *jail, __u32 device, __u32 epoch)
+/* Remembers where the names in jail->levels led, with 0 for `from` the object's or with 1 its directory's. */
+static __noinline int remember(struct jail *jail, __u32 from, __u32 hash, struct jr_rule *rule)
 {
-	struct memory *memory = memory_of(jail, jail->leaf_hash);
+	struct memory *memory = memory_of(jail, hash);
 	__u64 version;
 
-	if (!memory || !jail->depth || jail->depth > JR_LEVELS || jail->has_long_name)
+	if (!memory || from > 1 || jail->depth < from || jail->depth - from > JR_LEVELS ||
+	    jail->long_names >> from)
 		return 0;
 	version = *(volatile __u64 *)&memory->version;
 	if (version & 1 || !__sync_bool_compare_and_swap(&memory->version, version, version + 1))
 		return 0;
 	memory->role = jail->role;
-	memory->device = device;
-	memory->epoch = epoch;
-	memory->depth = jail->depth;
-	memory->access = jail->now.access | JR_KNOWN;
-	for (int i = 0; i < JR_LEVELS; i++)
-		memory->levels[i] = jail->levels[i];
+	memory->on = jail->on;
+	memory->rule = *rule;
+	memory->depth = jail->depth - from;
+#pragma unroll
+	for (int i = 0; i < JR_LEVELS; i++) {
+		if (i == jail->depth - from)
+			break;
+		memory->levels[i] = jail->levels[from + i];
+	}
 	__sync_fetch_and_add(&memory->version, 1);
 	return 0;
 }
