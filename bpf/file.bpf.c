@@ -56,9 +56,9 @@ static __always_inline int deny_exec_open(struct jail *jail, struct dentry *dent
 static __always_inline int deny_mode(struct jail *jail, struct file *file, __u32 reading, __u32 writing)
 {
 	struct dentry *dentry = file->f_path.dentry;
+	__u32 known = known_access(jail, dentry);
 	__u32 mode = file->f_mode;
 	__u32 flags = file->f_flags;
-	__u32 known = known_access(jail, dentry);
 
 	/* Mode 3 gives f_mode neither bit: a descriptor for ioctl, which may do anything. */
 	if (mode & FMODE_WRITE || flags & O_TRUNC || (flags & O_ACCMODE) == O_ACCMODE) {
