@@ -134,6 +134,9 @@ static __noinline int step(struct descent *descent, __u32 at)
 	__u32 length;
 	__u64 name;
 
+	/* Else 6.1 sees the bound on the one register that clang compares, and not on the one it indexes by.
+	 */
+	asm volatile("" : "+r"(at));
 	if (at >= JR_MAX_DEPTH)
 		return 1;
 	length = name_at(jail, at, &name);

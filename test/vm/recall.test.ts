@@ -155,6 +155,21 @@ describe('what was granted a moment ago is denied after', () => {
     assert.equal(await probe.ask('r', `${open}/a/b/file`), 'o');
   });
 
+  test('what is new in its directory is another matter', async () => {
+    await probe.warm(`${open}/a/b/file`);
+    for (const name of ['new', 'new.key', `${'n'.repeat(40)}.key`, 'n'.repeat(40)]) {
+      writeFileSync(`${open}/a/b/${name}`, '');
+      assert.equal(await probe.ask('r', `${open}/a/b/${name}`), name.endsWith('.key') ? 'd' : 'o', name);
+    }
+    mkdirSync(`${open}/a/b/c.key`);
+    writeFileSync(`${open}/a/b/c.key/new`, '');
+    assert.equal(await probe.ask('r', `${open}/a/b/c.key/new`), 'd');
+    mkdirSync(`${open}/a/secret`);
+    writeFileSync(`${open}/a/secret/new`, '');
+    assert.equal(await probe.ask('r', `${open}/a/secret/new`), 'o');
+    writeFileSync(`${open}/secret/new`, '');
+    assert.equal(await probe.ask('r', `${open}/secret/new`), 'd');
+  });
   test('another role asks for it', async () => {
     await probe.warm(`${open}/a/b/file`);
     const other = new Probe('other');
