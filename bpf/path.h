@@ -31,7 +31,7 @@ static __always_inline void note_name(struct jail *jail, __u32 at)
 }
 
 /* The length of a walked component's name, and in `name` where its bytes are. */
-static __always_inline __u32 name_at(struct jail *jail, __u32 at, __u64 *name)
+static __always_inline __u32 name_at(struct jail *jail, __u64 at, __u64 *name)
 {
 	struct dentry *dentry = (struct dentry *)jail->chain[at];
 	__u32 length;
@@ -126,7 +126,7 @@ static __always_inline struct jr_rule *edge(struct descent *descent, __u32 kind,
 }
 
 /* Follows the component that is number `at` of the walk. Returns 1 where nothing below matters. */
-static __noinline int step(struct descent *descent, __u32 at)
+static __noinline int step(struct descent *descent, __u64 at)
 {
 	struct jail *jail = descent->jail;
 	struct jr_rule_key *key = &jail->key;
@@ -134,9 +134,6 @@ static __noinline int step(struct descent *descent, __u32 at)
 	__u32 length;
 	__u64 name;
 
-	/* Else 6.1 sees the bound on the one register that clang compares, and not on the one it indexes by.
-	 */
-	asm volatile("" : "+r"(at));
 	if (at >= JR_MAX_DEPTH)
 		return 1;
 	length = name_at(jail, at, &name);
