@@ -67,7 +67,7 @@ static __always_inline int deny_mode(struct jail *jail, struct file *file, __u32
 			return 0;
 		if (!(known & JR_ACCESS_WRITE) && is_kernel_internal(file))
 			return 0;
-		note_overlay(jail, dentry);
+		note_overlay(jail, dentry, known);
 		if (known & JR_ACCESS_WRITE)
 			return 0;
 		return deny_path(jail, (__u64)dentry, JR_ACCESS_READ | JR_ACCESS_WRITE, writing);
@@ -155,11 +155,13 @@ int BPF_PROG(jr_path_notify, struct path *path, __u64 mask, unsigned int object_
 static __always_inline int deny_change(struct dentry *dentry, __u32 hook_operation)
 {
 	struct jail *jail = current_jail();
+	__u32 known;
 
 	if (!jail || jail->scope.files == JR_SCOPE_ANY)
 		return 0;
-	note_overlay(jail, dentry);
-	if (known_access(jail, dentry) & JR_ACCESS_WRITE)
+	known = known_access(jail, dentry);
+	note_overlay(jail, dentry, known);
+	if (known & JR_ACCESS_WRITE)
 		return 0;
 	return deny_path(jail, (__u64)dentry, JR_ACCESS_WRITE, hook_operation);
 }
@@ -172,11 +174,15 @@ struct move {
 	bool exchange;  /* and back again */
 };
 
+/*
+ * The name must have an object, and the pointer be the hook's own. 6.12 believes that the d_inode of such a
+ * dentry is never NULL and drops the check, which 7.2 wants.
+ */
 static __always_inline bool is_directory(struct dentry *dentry)
 {
-	struct inode *inode = BPF_CORE_READ(dentry, d_inode);
+	struct inode *inode = dentry->d_inode;
 
-	return inode && (BPF_CORE_READ(inode, i_mode) & S_IFMT) == S_IFDIR;
+	return inode && (inode->i_mode & S_IFMT) == S_IFDIR;
 }
 
 /*
@@ -188,7 +194,7 @@ static __noinline int deny_move(struct jail *jail, struct move *move)
 {
 	struct jr_rule old;
 
-	note_overlay(jail, move->from);
+	note_overlay(jail, move->from, 0);
 	if (deny_path(jail, (__u64)move->from, JR_ACCESS_WRITE, move->leaving))
 		return EACCES;
 	old = jail->now;
@@ -215,13 +221,13 @@ more:
 static __always_inline bool moves_freely(struct jail *jail, struct dentry *from, struct dentry *to,
 					 bool exchange)
 {
-	__u32 old = find_access(jail, from);
-	__u32 new = find_access(jail, to);
+	__u32 old = known_access(jail, from);
+	__u32 new = known_access(jail, to);
 
 	if (!(old & new &JR_ACCESS_WRITE) || old != new || is_directory(from) ||
 	    (exchange && is_directory(to)))
 		return false;
-	note_overlay(jail, from);
+	note_overlay(jail, from, old);
 	return true;
 }
 
@@ -254,15 +260,16 @@ SEC("lsm/path_link")
 int BPF_PROG(jr_path_link, struct dentry *old_dentry, struct path *new_dir, struct dentry *new_dentry)
 {
 	struct jail *jail = current_jail();
-	struct move move = {
+	struct move move;
+
+	if (!jail || jail->scope.files == JR_SCOPE_ANY || moves_freely(jail, old_dentry, new_dentry, false))
+		return 0;
+	move = (struct move){
 	    .from = old_dentry,
 	    .to = new_dentry,
 	    .leaving = HOOK_OPERATION(PATH_LINK, WRITE),
 	    .arriving = HOOK_OPERATION(PATH_LINK, CREATE),
 	};
-
-	if (!jail || jail->scope.files == JR_SCOPE_ANY || moves_freely(jail, old_dentry, new_dentry, false))
-		return 0;
 	return move_verdict(deny_move(jail, &move));
 }
 
@@ -283,17 +290,19 @@ int BPF_PROG(jr_path_rename, struct path *old_dir, struct dentry *old_dentry, st
 	     struct dentry *new_dentry, unsigned int flags)
 {
 	struct jail *jail = current_jail();
-	struct move move = {
+	bool exchange = flags & RENAME_EXCHANGE;
+	struct move move;
+
+	if (!jail || jail->scope.files == JR_SCOPE_ANY ||
+	    moves_freely(jail, old_dentry, new_dentry, exchange))
+		return 0;
+	move = (struct move){
 	    .from = old_dentry,
 	    .to = new_dentry,
 	    .leaving = HOOK_OPERATION(PATH_RENAME, WRITE),
 	    .arriving = HOOK_OPERATION(PATH_RENAME, CREATE),
-	    .exchange = flags & RENAME_EXCHANGE,
+	    .exchange = exchange,
 	};
-
-	if (!jail || jail->scope.files == JR_SCOPE_ANY ||
-	    moves_freely(jail, old_dentry, new_dentry, move.exchange))
-		return 0;
 	return move_verdict(deny_move(jail, &move));
 }
 

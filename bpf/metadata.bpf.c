@@ -17,8 +17,10 @@
 /* Returns 1 where the task may not change what is said about the dentry. */
 static __always_inline int deny_metadata(struct jail *jail, struct dentry *dentry, __u32 hook_operation)
 {
-	note_overlay(jail, dentry);
-	if (known_access(jail, dentry) & JR_ACCESS_WRITE)
+	__u32 known = known_access(jail, dentry);
+
+	note_overlay(jail, dentry, known);
+	if (known & JR_ACCESS_WRITE)
 		return 0;
 	return deny_path(jail, (__u64)dentry, JR_ACCESS_WRITE, hook_operation);
 }

@@ -24,13 +24,14 @@
 
 /*
  * Takes down which overlay the task is about to change. Every hook that may grant a change calls it,
- * and never for a call of overlayfs itself.
+ * and never for a call of overlayfs itself. `known` is what known_access() says, or 0.
  */
-static __always_inline void note_overlay(struct jail *jail, struct dentry *dentry)
+static __always_inline void note_overlay(struct jail *jail, struct dentry *dentry, __u32 known)
 {
 	struct super_block *sb = dentry->d_sb;
+	bool overlay = known ? known & JR_OVERLAY : sb->s_magic == OVERLAYFS_SUPER_MAGIC;
 
-	jail->overlay = sb->s_magic == OVERLAYFS_SUPER_MAGIC ? (__u64)sb->s_fs_info : 0;
+	jail->overlay = overlay ? (__u64)sb->s_fs_info : 0;
 }
 
 static __noinline int has_creator(struct jail *jail, __u64 cred)

@@ -191,6 +191,7 @@ static __noinline __u32 access_of(struct jail *jail, __u64 dentry_address)
 	jail->on.root = (__u64)BPF_CORE_READ(sb, s_root);
 	jail->on.device = BPF_CORE_READ(sb, s_dev);
 	jail->on.epoch = device_epoch(jail->on.device);
+	jail->on.overlay = BPF_CORE_READ(sb, s_magic) == OVERLAYFS_SUPER_MAGIC ? JR_OVERLAY : 0;
 	__builtin_memset(&jail->now, 0, sizeof(jail->now));
 	jail->cursor = dentry_address;
 	jail->depth = 0;
@@ -244,6 +245,7 @@ static __noinline __u32 recall_directory(struct jail *jail, struct dentry *dentr
 {
 	struct descent descent = {.jail = jail};
 	struct dentry *directory = dentry->d_parent;
+	long names = short_name_offset();
 	struct memory *memory;
 	__u64 version;
 
@@ -263,10 +265,12 @@ static __noinline __u32 recall_directory(struct jail *jail, struct dentry *dentr
 	}
 	if (!is_still(memory, version))
 		return 0;
-	jail->chain[0] = jail->cursor = (__u64)dentry;
-	jail->long_names = 0;
+	jail->chain[0] = (__u64)dentry;
 	jail->reason = JR_REASON_RULE;
-	note_name(jail, 0);
+	jail->levels[0].length = dentry->d_name.len;
+	jail->long_names = jail->levels[0].length > JR_SHORT_NAME;
+	for (int i = 0; i < 4; i++)
+		jail->levels[0].name[i] = short_name(dentry, names, i);
 	if (dentry->d_parent != directory)
 		return 0;
 	if (!(jail->now.flags & JR_RULE_LEAF)) {
@@ -278,7 +282,7 @@ static __noinline __u32 recall_directory(struct jail *jail, struct dentry *dentr
 			return 0;
 	}
 	remember(jail, 0, dentry->d_name.hash, &jail->now);
-	return jail->now.access | JR_KNOWN;
+	return jail->now.access | jail->on.overlay | JR_KNOWN;
 }
 
 /* What the role grants on the dentry, with JR_KNOWN, where that can be told without a walk; otherwise 0. */

@@ -23,7 +23,7 @@ struct file_system {
 	__u32 ended; /* how many file systems were gone; as long as no more are, sb is what it was */
 	__u32 device;
 	__u32 epoch;
-	__u32 pad;
+	__u32 overlay; /* JR_OVERLAY or 0 */
 };
 
 /*

@@ -15,7 +15,9 @@
 
 enum {
 	JR_SLOTS = 4096,
-	JR_KNOWN = 1 << 30, /* beside enum jr_access: it is remembered, even if nothing is granted */
+	/* Beside enum jr_access: */
+	JR_KNOWN = 1 << 30,   /* it is remembered, even if nothing is granted */
+	JR_OVERLAY = 1 << 29, /* the object is on an overlay */
 };
 
 struct memory {
@@ -132,7 +134,7 @@ static __always_inline __u32 recall(struct jail *jail, struct dentry *dentry)
 
 	if (!memory)
 		return 0;
-	access = memory->rule.access | JR_KNOWN;
+	access = memory->rule.access | memory->on.overlay | JR_KNOWN;
 	return is_still(memory, version) ? access : 0;
 }
 
