@@ -154,6 +154,7 @@ enum jr_reason {
 	JR_REASON_FAMILY = 5,         /* a socket family, type or protocol that no rule can name */
 	JR_REASON_MORE_RIGHTS = 6, /* the new place grants more than the old one, to it or to what it holds */
 	JR_REASON_TOO_WIDE = 7,    /* speaks of a whole mount or file system, and no rule does */
+	JR_REASON_MOVING = 8,      /* renamed again and again while its name was read */
 };
 
 /*

@@ -126,12 +126,30 @@ struct inode {
 };
 
 struct qstr {
-	__u32 hash;
-	__u32 len;
+	union {
+		struct {
+			__u32 hash;
+			__u32 len;
+		};
+		__u64 hash_len;
+	};
 	const unsigned char *name;
 };
 
+struct seqcount {
+	unsigned int sequence;
+};
+
+typedef struct seqcount seqcount_t;
+
+struct seqcount_spinlock {
+	seqcount_t seqcount;
+};
+
+typedef struct seqcount_spinlock seqcount_spinlock_t;
+
 struct dentry {
+	seqcount_spinlock_t d_seq;
 	struct dentry *d_parent;
 	struct qstr d_name;
 	struct inode *d_inode;
@@ -177,6 +195,7 @@ struct iattr {
 
 union security_list_options {
 	void *file_truncate;
+	void *inode_free_security_rcu;
 };
 
 struct linux_binprm {

@@ -11,62 +11,102 @@
 #include "denial.h"
 #include "recall.h"
 
+/* How often a walk looks at names again that are just being changed. */
+#define JR_TRIES 1024
+
 struct descent {
 	struct jail *jail;
 	void *rules;
 };
 
-/* The name of the dentry at the cursor, which is number `at` of the walk. */
-static __always_inline void note_name(struct jail *jail, __u32 at)
+/*
+ * A dentry that is renamed between the look at its name and the look at its parent would show a path that it
+ * never had, and a jail may rename. Its d_seq is odd while it is renamed, and then another one. It is enough
+ * that each name was once in its parent: what moves the parents of a jail's files meanwhile is, if not
+ * somebody outside, a rename that deny_move() allows, which gives nothing other rights.
+ */
+static __always_inline __u32 sequence_of(struct dentry *dentry)
 {
-	struct dentry *dentry = (struct dentry *)jail->cursor;
+	return BPF_CORE_READ(dentry, d_seq.seqcount.sequence);
+}
+
+/* Notes the name of the dentry, which is number `at` of the walk and has the parent. */
+static __always_inline void note_name(struct jail *jail, __u64 at, struct dentry *dentry, __u64 parent)
+{
 	struct level *level = &jail->levels[at];
 	void *name = (void *)dentry + short_name_offset();
 
-	level->length = BPF_CORE_READ(dentry, d_name.len);
-	if (level->length > JR_SHORT_NAME)
+	level->parent = parent;
+	level->hash_len = BPF_CORE_READ(dentry, d_name.hash_len);
+	if (level->hash_len >> 32 > JR_SHORT_NAME)
 		jail->long_names |= 1 << at;
 	else
 		bpf_probe_read_kernel(level->name, sizeof(level->name), name);
+}
+
+/* Where the walk has the name of a component, or NULL. */
+static __always_inline struct level *noted_level(struct jail *jail, __u64 at)
+{
+	struct level *level;
+
+	if (at > JR_LEVELS)
+		return NULL;
+	/* Else clang multiplies first, and the verifier does not know the bound of the product. */
+	asm volatile("" : "+r"(at));
+	level = &jail->levels[at];
+	return level->hash_len >> 32 > JR_SHORT_NAME ? NULL : level;
 }
 
 /* The length of a walked component's name, and in `name` where its bytes are. */
 static __always_inline __u32 name_at(struct jail *jail, __u64 at, __u64 *name)
 {
 	struct dentry *dentry = (struct dentry *)jail->chain[at];
-	__u32 length;
+	struct level *level = noted_level(jail, at);
 
-	if (at <= JR_LEVELS) {
-		length = jail->levels[at].length;
-		if (length <= JR_SHORT_NAME) {
-			*name = (__u64)jail->levels[at].name;
-			return length;
-		}
+	if (level) {
+		*name = (__u64)level->name;
+		return level->hash_len >> 32;
 	}
 	*name = (__u64)BPF_CORE_READ(dentry, d_name.name);
 	return BPF_CORE_READ(dentry, d_name.len);
 }
 
-/* bpf_loop callback: notes the dentry at the cursor and moves up; ends at a root. */
+/* bpf_loop callback: notes the dentry at the cursor and moves up, or tries again; ends at a root. */
 static long climb(__u32 i, void *context)
 {
 	struct jail *jail = ((struct descent *)context)->jail;
 	struct dentry *dentry = (struct dentry *)jail->cursor;
+	__u32 sequence = sequence_of(dentry);
 	__u64 parent = (__u64)BPF_CORE_READ(dentry, d_parent);
+	__u64 at = jail->depth;
 
-	if (i > JR_MAX_DEPTH)
+	if (at > JR_MAX_DEPTH) {
+		jail->reason = JR_REASON_TOO_DEEP;
 		return 1;
-	jail->chain[i] = jail->cursor;
-	jail->depth = i;
+	}
+	jail->chain[at] = jail->cursor;
+	jail->sequences[at] = sequence;
 	if (parent == jail->cursor) {
 		jail->reason = JR_REASON_RULE;
 		return 1;
 	}
-	asm volatile("" : "+r"(i));
-	if (i <= JR_LEVELS)
-		note_name(jail, i);
+	if (at <= JR_LEVELS) {
+		asm volatile("" : "+r"(at));
+		note_name(jail, at, dentry, parent);
+	}
+	if (sequence & 1 || sequence_of(dentry) != sequence)
+		return 0;
+	jail->depth = at + 1;
 	jail->cursor = parent;
 	return 0;
+}
+
+/* True where a walked component whose name was not noted may have another one by now. */
+static __always_inline bool has_moved(struct jail *jail, __u64 at)
+{
+	struct dentry *dentry = (struct dentry *)jail->chain[at];
+
+	return !noted_level(jail, at) && sequence_of(dentry) != jail->sequences[at];
 }
 
 struct match {
@@ -153,6 +193,8 @@ static __noinline int step(struct descent *descent, __u64 at)
 	}
 	if (!next && jail->now.flags & JR_RULE_HAS_ANY)
 		next = edge(descent, JR_KEY_ANY_NAME, 0);
+	if (has_moved(jail, at))
+		jail->reason = JR_REASON_MOVING;
 	if (jail->reason)
 		return 1;
 	if (!next) {
@@ -196,8 +238,8 @@ static __noinline __u32 access_of(struct jail *jail, __u64 dentry_address)
 	jail->cursor = dentry_address;
 	jail->depth = 0;
 	jail->long_names = 0;
-	jail->reason = JR_REASON_TOO_DEEP;
-	bpf_loop(JR_MAX_DEPTH + 1, climb, &descent, 0);
+	jail->reason = JR_REASON_MOVING;
+	bpf_loop(JR_MAX_DEPTH + 1 + JR_TRIES, climb, &descent, 0);
 	if (jail->reason)
 		return 0;
 	if (jail->cursor != jail->on.root) {
@@ -244,6 +286,7 @@ static __noinline __u32 access_of(struct jail *jail, __u64 dentry_address)
 static __noinline __u32 recall_directory(struct jail *jail, struct dentry *dentry)
 {
 	struct descent descent = {.jail = jail};
+	__u32 sequence = dentry->d_seq.seqcount.sequence;
 	struct dentry *directory = dentry->d_parent;
 	long names = short_name_offset();
 	struct memory *memory;
@@ -266,12 +309,14 @@ static __noinline __u32 recall_directory(struct jail *jail, struct dentry *dentr
 	if (!is_still(memory, version))
 		return 0;
 	jail->chain[0] = (__u64)dentry;
+	jail->sequences[0] = sequence;
 	jail->reason = JR_REASON_RULE;
-	jail->levels[0].length = dentry->d_name.len;
-	jail->long_names = jail->levels[0].length > JR_SHORT_NAME;
+	jail->levels[0].parent = (__u64)directory;
+	jail->levels[0].hash_len = hash_len_of(dentry);
+	jail->long_names = jail->levels[0].hash_len >> 32 > JR_SHORT_NAME;
 	for (int i = 0; i < 4; i++)
 		jail->levels[0].name[i] = short_name(dentry, names, i);
-	if (dentry->d_parent != directory)
+	if (sequence & 1 || dentry->d_seq.seqcount.sequence != sequence)
 		return 0;
 	if (!(jail->now.flags & JR_RULE_LEAF)) {
 		descent.rules = bpf_map_lookup_elem(&role_rules, &jail->role);

@@ -13,7 +13,8 @@ enum {
 /* A component as its dentry has it; behind the name's end there are stray bytes. */
 struct level {
 	__u64 name[4];
-	__u64 length;
+	__u64 hash_len; /* the length in the upper half; the hash is of the name and of `parent` */
+	__u64 parent;
 };
 
 /* The file system that a walk was on, and by what it is told from others that had its address or number. */
@@ -64,7 +65,8 @@ struct jail {
 	/* The names of the walk, as far as they fit: the verdict is on these, whatever is renamed meanwhile.
 	 */
 	struct level levels[JR_LEVELS + 1];
-	__u32 long_names;     /* a bit for each of them that did not fit */
+	__u32 long_names; /* a bit for each of them that did not fit */
+	__u32 sequences[JR_MAX_DEPTH + 1];
 	struct jr_rule above; /* what the walk was at in the object's directory */
 };
 

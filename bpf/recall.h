@@ -3,7 +3,7 @@
  * Verdicts that were reached before. A verdict on a path is a pure function of the role, of the file system
  * and of the names from the object up to its root, so that is what a remembered one is found by: the names
  * themselves, compared byte for byte with the live ones. A rename makes other names, so nothing is ever
- * invalidated, no generation is counted and a freed dentry's address may come back.
+ * invalidated and no generation is counted.
  *
  * A directory is remembered with the state that it led to, so that what is new in it takes one step of the
  * walk or none. A denial walks all the same, since its report needs the walk.
@@ -66,12 +66,23 @@ static __always_inline __u64 short_name(struct dentry *dentry, long names, int w
 	return *(__u64 *)((void *)dentry + names + 8 * word);
 }
 
-/* A long name has its bytes elsewhere, but not the length of a short one. */
-static __always_inline bool same_name(struct dentry *dentry, long names, struct level *level)
+/*
+ * d_name.hash_len. Before Linux 6.6 the verifier sees only the first member of a union; what is tested here
+ * came with 6.12.
+ */
+static __always_inline __u64 hash_len_of(struct dentry *dentry)
 {
-	__u32 length = level->length;
+	if (bpf_core_field_exists(union security_list_options, inode_free_security_rcu))
+		return dentry->d_name.hash_len;
+	return (__u64)dentry->d_name.len << 32 | dentry->d_name.hash;
+}
 
-	if (dentry->d_name.len != length || short_name(dentry, names, 0) != level->name[0])
+/* A long name has its bytes elsewhere, but not the length of a short one. */
+static __always_inline bool same_name(struct dentry *dentry, __u64 hash_len, long names, struct level *level)
+{
+	__u32 length = hash_len >> 32;
+
+	if (hash_len != level->hash_len || short_name(dentry, names, 0) != level->name[0])
 		return false;
 	if (length < 8)
 		return true;
@@ -86,11 +97,13 @@ static __always_inline bool same_name(struct dentry *dentry, long names, struct 
 
 /*
  * What is remembered of the dentry, or NULL, and in `version` what memory->version must still be when the
- * memory has been read.
+ * memory has been read. A name and a parent that do not belong together, because of a rename in between, do
+ * not pass for a pair that does: the hash, which is looked at first, was made of both.
  */
 static __always_inline struct memory *memory_for(struct jail *jail, struct dentry *dentry, __u64 *version)
 {
-	struct memory *memory = memory_of(jail, dentry->d_name.hash);
+	__u64 hash_len = hash_len_of(dentry);
+	struct memory *memory = memory_of(jail, hash_len);
 	struct super_block *sb = dentry->d_sb;
 	long names = short_name_offset();
 	__u32 depth;
@@ -110,9 +123,12 @@ static __always_inline struct memory *memory_for(struct jail *jail, struct dentr
 	for (int i = 0; i <= JR_LEVELS; i++) {
 		if (i == depth)
 			return (__u64)dentry == memory->on.root ? memory : NULL;
-		if (i == JR_LEVELS || !same_name(dentry, names, &memory->levels[i]))
+		if (i == JR_LEVELS || !same_name(dentry, hash_len, names, &memory->levels[i]))
 			return NULL;
 		dentry = dentry->d_parent;
+		if ((__u64)dentry != memory->levels[i].parent)
+			return NULL;
+		hash_len = hash_len_of(dentry);
 	}
 	return NULL;
 }

@@ -135,6 +135,7 @@ export const Reason = {
   FAMILY: 5,
   MORE_RIGHTS: 6,
   TOO_WIDE: 7,
+  MOVING: 8,
 } as const;
 export type Reason = (typeof Reason)[keyof typeof Reason];
 

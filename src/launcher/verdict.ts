@@ -31,6 +31,7 @@ const reasons: Partial<Record<number, string>> = {
   [Reason.DISCONNECTED]: 'no path leads to it',
   [Reason.BROKEN]: 'the role could not be looked up',
   [Reason.MORE_RIGHTS]: 'there it, or what it holds, would have more rights than where it is; copy it',
+  [Reason.MOVING]: 'it was renamed again and again while its path was read',
   [Reason.TOO_WIDE]: 'it would show a whole file system; files: any allows it',
   [Reason.FAMILY]: 'no rule can name this kind of socket',
 };

@@ -187,6 +187,60 @@ describe('what was granted a moment ago is denied after', () => {
   });
 });
 
+describe('a directory that the jail itself moves to and fro', () => {
+  const [from, to] = [`${area}/a/d1`, `${area}/b/d2`];
+  const moving = writePolicy(
+    'moving',
+    `version: 1
+roles:
+  moving:
+    id: 614
+    files:
+      read: [${join(root, 'build/mover')}]
+      write: [${area}/a, ${area}/b, ${area}/a/d2/x/secret]
+      deny: ["${area}/*/d?/x"]
+`,
+  );
+  before(() => {
+    attach();
+    mkdirSync(`${from}/x`, { recursive: true });
+    mkdirSync(`${area}/b`);
+    writeFileSync(`${from}/x/secret`, '');
+  });
+  after(() => {
+    rmSync(area, { recursive: true, force: true });
+    detach();
+  });
+  const move = (file: string): RegExpExecArray => {
+    const words = [
+      '--policy',
+      moving,
+      '--role',
+      'moving',
+      '--',
+      join(root, 'build/mover'),
+      from,
+      to,
+      file,
+      '20000',
+    ];
+    const said = execFileSync(jailrun, words, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+    return /^(\d+) opened, (\d+) moves$/m.exec(said) ?? assert.fail(said);
+  };
+
+  test('never has the name of one place in the other place', () => {
+    const [, opened, moves] = move('x/secret');
+    assert.equal(opened, '0');
+    assert.notEqual(moves, '0');
+  });
+  test('may be read wherever it is', () => {
+    writeFileSync(`${from}/open`, '');
+    const [, opened, moves] = move('open');
+    assert.equal(opened, '20000');
+    assert.notEqual(moves, '0');
+  });
+});
+
 describe('the kernel gives the device number of an unmounted file system to the next one', () => {
   const [first, second] = [`${area}/first`, `${area}/second`];
   const image = (name: string) => `/run/jailrun-test/${name}.ext4`;
