@@ -1,7 +1,7 @@
 // The main job: Debian's nginx in the role webserver serves its page and can do nothing else.
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import type { DenialReport } from '../../src/launcher/report.js';
@@ -141,5 +141,70 @@ describe('nginx in the role webserver', () => {
     assert.equal(refused.child.exitCode, 1);
     assert.match(refused.errors, /bind\(\) to 0\.0\.0\.0:9090 failed \(13: Permission denied\)/);
     assert.match(refused.errors, /"operation":"bind","target":"tcp 0\.0\.0\.0:9090"/);
+  });
+});
+
+describe('nginx as Debian configures it, in the role webserver', () => {
+  const site = '/var/www/jailrun-test';
+  const block = '/etc/nginx/conf.d/jailrun-test.conf';
+  const logOf = (name: string) => readFileSync(`/var/log/nginx/${name}.log`, 'utf8');
+  const bodyOf = async (path: string) => (await fetch(`http://127.0.0.1:8080${path}`)).text();
+  const serve = (location: string) =>
+    writeFileSync(block, `server { listen 8080; root ${site}; location ${location} { return 418; } }\n`);
+  let child: ChildProcess;
+  let errors = '';
+  before(async () => {
+    mkdirSync(site, { recursive: true });
+    for (const name of ['access', 'error']) rmSync(`/var/log/nginx/${name}.log`, { force: true });
+    writeFileSync(`${site}/large`, 'x'.repeat(4 << 20));
+    writeFileSync(`${site}/index.html`, 'a page');
+    serve('/one');
+    const words = ['--json', '--role', 'webserver', '--', 'nginx', '-g', 'daemon off;'];
+    child = spawn(jailrun, words, { stdio: ['ignore', 'ignore', 'pipe'] });
+    child.stderr?.on('data', (text) => {
+      errors += text;
+    });
+    await untilItAnswers();
+  });
+  after(async () => {
+    child.kill('SIGKILL');
+    rmSync(site, { recursive: true, force: true });
+    rmSync(block, { force: true });
+  });
+
+  test('serves a page, and its sites on port 80', async () => {
+    assert.equal(await bodyOf('/'), 'a page');
+    assert.equal((await fetch('http://127.0.0.1/')).status, 200);
+  });
+  test('serves a file that is sent in many pieces', async () => {
+    assert.equal((await bodyOf('/large')).length, 4 << 20);
+  });
+  test('logs what it served and what it did not find', async () => {
+    assert.equal(await status('/missing'), 404);
+    await until(() => logOf('access').includes('"GET /missing HTTP/1.1" 404'));
+    assert.match(logOf('error'), /open\(\) "\/var\/www\/jailrun-test\/missing" failed \(2:/);
+  });
+  test('reloads its configuration, and reopens its logs after they were moved away', async () => {
+    assert.deepEqual([await status('/one'), await status('/two')], [418, 404]);
+    serve('/two');
+    process.kill(Number(readFileSync('/run/nginx.pid', 'utf8')), 'SIGHUP');
+    let seen: number[] = [];
+    await until(() => {
+      void Promise.all([status('/one'), status('/two')]).then((now) => {
+        seen = now;
+      });
+      return seen.join() === '404,418';
+    });
+    rmSync('/var/log/nginx/access.log');
+    process.kill(Number(readFileSync('/run/nginx.pid', 'utf8')), 'SIGUSR1');
+    await until(() => readdirSync('/var/log/nginx').includes('access.log'));
+    await status('/after');
+    await until(() => logOf('access').includes('GET /after'));
+  });
+  test('ends by SIGQUIT with status 0, with nothing denied', async () => {
+    child.kill('SIGQUIT');
+    await new Promise((resolve) => child.once('close', resolve));
+    assert.doesNotMatch(errors, /"type":"(denial|error)"/);
+    assert.equal(child.exitCode, 0, errors);
   });
 });
