@@ -1,6 +1,6 @@
 // Learning of what is denied expressly.
 import { aclHook, type Row, since } from './table.js';
-import { hidden, merged, readable, testTreeRows, withServers } from './tree.js';
+import { hidden, merged, readable, testTreeRows, withNameKept } from './tree.js';
 
 /** The twins are of an object that no rule grants. */
 const secrets: Row[] = (
@@ -44,8 +44,8 @@ secrets.push(
         ['fchdir-stat', hidden, 'file'],
       ],
       [
-        // The kernel has forgotten the file's name, so the denial cannot tell it. That of the twin it has not,
-        // because the servers have the file open.
+        // The kernel has forgotten the file's name, so the denial cannot tell it. That of the twin it has
+        // not, because the file is open.
         'stat a denied file that it opened by its handle',
         '/mnt/ext4',
         ['by-handle-stat', `${secret}/file`, readable],
@@ -101,4 +101,4 @@ secrets.push(
   })),
 );
 
-testTreeRows(secrets, { around: withServers });
+testTreeRows(secrets, { around: withNameKept });

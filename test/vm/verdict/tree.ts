@@ -1,7 +1,16 @@
 // The directories, the overlay and the role that the tests of verdicts on files share.
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { chmodSync, copyFileSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  copyFileSync,
+  mkdirSync,
+  openSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { act, writePolicy } from '../jail.js';
 import { type Row, testRows } from './table.js';
 
@@ -201,6 +210,16 @@ export async function withServers<T>(action: () => T): Promise<T> {
   } finally {
     child.kill('SIGKILL');
     await closed;
+  }
+}
+
+/** Runs `action` while the kernel cannot forget the name of `readable`/file, because somebody has it open. */
+export async function withNameKept<T>(action: () => T): Promise<T> {
+  const fd = openSync(`${readable}/file`, 'r');
+  try {
+    return action();
+  } finally {
+    closeSync(fd);
   }
 }
 

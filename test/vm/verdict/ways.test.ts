@@ -1,6 +1,6 @@
 // Ways to an object other than its path: mounts, handles, descriptors without rights, overlays.
 import { CREATE, RDONLY, type Row, WRONLY } from './table.js';
-import { hidden, merged, readable, testTreeRows, withServers, writable } from './tree.js';
+import { hidden, merged, readable, testTreeRows, withNameKept, writable } from './tree.js';
 
 const ways: Row[] = [
   {
@@ -92,8 +92,8 @@ const ways: Row[] = [
     target: `${hidden}/file`,
   },
   {
-    // The kernel has forgotten the file's name, so the denial cannot tell it. That of the twin it has not,
-    // because the servers have the file open.
+    // The kernel has forgotten the file's name, so the denial cannot tell it. That of the twin it has
+    // not, because the file is open.
     name: 'open a hidden file by its handle, when the kernel has forgotten its name',
     denied: ['by-handle-forgotten', `${hidden}/forgotten`, readable],
     allowed: ['by-handle-forgotten', `${readable}/file`, readable],
@@ -141,4 +141,4 @@ const others: Row[] = [
   },
 ];
 
-testTreeRows([...ways, ...others], { around: withServers });
+testTreeRows([...ways, ...others], { around: withNameKept });
