@@ -78,7 +78,7 @@ const steps = {
   'test programs': {
     inputs: [
       ['test/bench', '.c'],
-      ['test/vm', '.c'],
+      ['test/vm', '.c', '.h'],
       ['bpf', '.c', '.h'],
     ],
     outputs: [],
@@ -202,15 +202,21 @@ async function compileRoles() {
   await run('roles', [node, 'build/src/profiles/precompile.js', 'dist/roles.jsonl']);
 }
 
+/** A file is a program of its name; a directory with a file of its own name is one program, of all its files. */
 async function compileTestPrograms() {
   const flags = ['-static', '-O2', '-Wall', '-Wextra', '-Werror', '-Ibpf'];
-  for (const file of [
-    ['test/bench', '.c'],
-    ['test/vm', '.c'],
-  ].flatMap(filesOf))
+  const files = ['test/bench', 'test/vm'].flatMap((directory) => filesOf([directory, '.c']));
+  const isPart = (file) => files.includes(mainOf(file)) && file !== mainOf(file);
+  for (const file of files.filter((name) => !isPart(name)))
     if (file.endsWith('.bpf.c')) await compileBpf(file, join('build', `${basename(file, '.c')}.o`));
-    else await run('test-programs', ['gcc', ...flags, file, '-o', join('build', basename(file, '.c'))]);
+    else {
+      const parts = files.filter((name) => name === file || (isPart(name) && mainOf(name) === file));
+      await run('test-programs', ['gcc', ...flags, ...parts, '-o', join('build', basename(file, '.c'))]);
+    }
 }
+
+/** The file whose name its directory has. */
+const mainOf = (file) => join(dirname(file), `${basename(dirname(file))}.c`);
 
 /** The tools' versions and everything else that all outcomes depend on. */
 function toolchain() {

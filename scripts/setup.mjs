@@ -2,21 +2,21 @@
 // done already is not done again, and needs no network.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { build } from './build.mjs';
 import { fetchKernels, series } from './kernels.mjs';
 import { Failure, main, root, run, step } from './progress.mjs';
 
 const packages = {
   build: ['bpftool', 'clang-14', 'g++', 'gcc', 'libbpf-dev', 'libc6-dev', 'make', 'python3'],
-  check: ['clang-format-14', 'curl', 'git', 'iproute2', 'nginx-light', 'procps', 'strace'],
+  check: ['clang-format-14', 'curl', 'git', 'iproute2', 'nginx-light', 'postgresql', 'procps', 'strace'],
   bench: ['apparmor'],
   vm: ['busybox-static', 'cpio', 'e2fsprogs', 'kmod', 'qemu-system-x86', 'xz-utils', 'zstd'],
 };
 
 /** What the installation of `packages` would start, now and at every boot. */
-const services = ['nginx', 'apparmor'];
+const services = ['nginx', 'postgresql', 'apparmor'];
 
 /**
  * @param {{ vm: boolean, bench?: boolean, kernels?: string[] }} options whether VMs will be booted, whether
@@ -55,11 +55,13 @@ async function installPackages(wanted) {
   await step('Reading the Debian package lists', () => run('apt-update', [...apt, 'update']));
   console.error(`Debian packages to install: ${missing.join(' ')}`);
   await step(`Installing ${missing.length} Debian packages`, (show) =>
-    withoutServices(() =>
-      run('apt-install', [...apt, 'install', '-y', '--no-install-recommends', ...missing], {
-        env: { DEBIAN_FRONTEND: 'noninteractive' },
-        onLine: (line) => /^(Get:\d+|Unpacking|Setting up)/.test(line) && show(line),
-      }),
+    withoutCluster(() =>
+      withoutServices(() =>
+        run('apt-install', [...apt, 'install', '-y', '--no-install-recommends', ...missing], {
+          env: { DEBIAN_FRONTEND: 'noninteractive' },
+          onLine: (line) => /^(Get:\d+|Unpacking|Setting up)/.test(line) && show(line),
+        }),
+      ),
     ),
   );
   for (const name of services.filter((service) => missing.some((item) => item.startsWith(service))))
@@ -70,11 +72,38 @@ async function installPackages(wanted) {
 async function withoutServices(work) {
   const policy = '/usr/sbin/policy-rc.d';
   if (existsSync(policy)) return work();
-  const remove = () => rmSync(policy, { force: true });
+  // Should we be killed, it must not keep services from starting for ever.
+  return withFile(policy, `#!/bin/sh\n[ ! -d /proc/${process.pid} ] || exit 101\n`, work);
+}
+
+/**
+ * Runs `work` while PostgreSQL's package makes no cluster: what it installs asks createcluster.conf, which
+ * reads this directory. Should we be killed, `pg_createcluster` still makes one where it is asked to.
+ */
+async function withoutCluster(work) {
+  const directory = '/etc/postgresql-common/createcluster.d';
+  const made = mkdirSync(directory, { recursive: true });
+  try {
+    return await withFile(join(directory, 'jailrun-setup.conf'), 'create_main_cluster = false\n', work);
+  } finally {
+    for (let path = directory; made && path.startsWith(made); path = dirname(path)) rmdirIfEmpty(path);
+  }
+}
+
+function rmdirIfEmpty(path) {
+  try {
+    rmdirSync(path);
+  } catch (error) {
+    if (error.code !== 'ENOTEMPTY') throw error;
+  }
+}
+
+/** Runs `work` while an executable file is there, which goes with us however we end but by SIGKILL. */
+async function withFile(path, text, work) {
+  const remove = () => rmSync(path, { force: true });
   const leave = () => process.exit(1);
   process.once('exit', remove).once('SIGINT', leave).once('SIGTERM', leave);
-  // Should we be killed, it must not keep services from starting for ever.
-  writeFileSync(policy, `#!/bin/sh\n[ ! -d /proc/${process.pid} ] || exit 101\n`, { mode: 0o755 });
+  writeFileSync(path, text, { mode: 0o755 });
   try {
     return await work();
   } finally {

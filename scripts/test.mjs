@@ -1,5 +1,5 @@
 // npm test                                everything: checks of form and types, unit tests, VM tests
-// npm test -- test/vm/file.test.ts …      only these files, wherever they belong
+// npm test -- test/vm/life.test.ts …      only these files, wherever they belong
 // npm test -- --kernel 6.12 --lsm bpf     only this guest (both also with files)
 // npm test -- test/vm/differential.test.ts --operations 100000 --seed 1
 //                                         the random tests with more operations than 3000, from another seed

@@ -87,7 +87,7 @@ test('the scopes are those of the design', () => {
   assert.deepEqual(scopesOf('restricted'), [RULES, NONE, NONE]);
   assert.deepEqual(scopesOf('permissive'), [ANY, ANY, ANY]);
   assert.deepEqual(scopesOf('webserver'), [RULES, NONE, RULES]);
-  assert.deepEqual(scopesOf('database'), [RULES, NONE, RULES]);
+  assert.deepEqual(scopesOf('database'), [RULES, RULES, RULES]);
   assert.deepEqual(scopesOf('isolated'), [ANY, NONE, NONE]);
   assert.deepEqual(scopesOf('web_with_db'), [RULES, NONE, RULES]);
   assert.deepEqual(scopesOf('worker'), [RULES, ANY, RULES]);
@@ -135,6 +135,7 @@ describe('what programs of Debian 12 were seen to open, their roles grant:', () 
         '/etc/postgresql/15/main/postgresql.conf',
         '/etc/ssl/certs/ssl-cert-snakeoil.pem',
         '/etc/ssl/private/ssl-cert-snakeoil.key',
+        '/proc/1/status',
         '/proc/sys/kernel/cap_last_cap',
         '/usr/lib/postgresql/15/lib',
         '/usr/share/postgresql/15/timezonesets/Default',

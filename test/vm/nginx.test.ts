@@ -1,8 +1,8 @@
 // The main job: Debian's nginx in the role webserver serves its page and can do nothing else.
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, get, type Server } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import type { DenialReport } from '../../src/launcher/report.js';
 import { attach, detach, jailrun, until } from './jail.js';
@@ -60,13 +60,17 @@ const answers = (): Promise<boolean> =>
     () => false,
   );
 
-async function untilItAnswers(): Promise<void> {
+/** @throws Error with what it wrote to standard error, where it does not answer in time */
+async function untilItAnswers(errors: () => string): Promise<void> {
   let answered = false;
-  await until(() => {
+  const waiting = until(() => {
     void answers().then((yes) => {
       answered ||= yes;
     });
     return answered;
+  });
+  await waiting.catch((cause) => {
+    throw new Error(`nginx does not answer; it wrote: ${errors()}`, { cause });
   });
 }
 
@@ -85,7 +89,7 @@ describe('nginx unjailed', () => {
   let nginx: Nginx;
   before(async () => {
     nginx = start([]);
-    await untilItAnswers();
+    await untilItAnswers(() => nginx.errors);
   });
   after(() => end(nginx));
   test('serves its page', async () => assert.equal(await status('/'), 200));
@@ -98,7 +102,7 @@ describe('nginx in the role webserver', () => {
   let denials: DenialReport[];
   before(async () => {
     nginx = start([jailrun, '--json', '--role', 'webserver', '--']);
-    await untilItAnswers();
+    await untilItAnswers(() => nginx.errors);
   });
   after(() => end(nginx));
 
@@ -141,5 +145,81 @@ describe('nginx in the role webserver', () => {
     assert.equal(refused.child.exitCode, 1);
     assert.match(refused.errors, /bind\(\) to 0\.0\.0\.0:9090 failed \(13: Permission denied\)/);
     assert.match(refused.errors, /"operation":"bind","target":"tcp 0\.0\.0\.0:9090"/);
+  });
+});
+
+describe('nginx as Debian configures it, in the role webserver', () => {
+  const site = '/var/www/jailrun-test';
+  const block = '/etc/nginx/conf.d/jailrun-test.conf';
+  const logOf = (name: string) => readFileSync(`/var/log/nginx/${name}.log`, 'utf8');
+  /** On a connection of its own: a worker that a reload ends closes those that wait for further requests. */
+  const ask = (path: string, port = 8080): Promise<{ status: number | undefined; body: string }> =>
+    new Promise((resolve, reject) => {
+      get({ host: '127.0.0.1', port, path, agent: false }, (response) => {
+        let body = '';
+        response.setEncoding('utf8').on('data', (text) => {
+          body += text;
+        });
+        response.once('end', () => resolve({ status: response.statusCode, body }));
+      }).once('error', reject);
+    });
+  const statusOf = async (path: string) => (await ask(path)).status;
+  const serve = (location: string) =>
+    writeFileSync(block, `server { listen 8080; root ${site}; location ${location} { return 418; } }\n`);
+  let child: ChildProcess;
+  let errors = '';
+  before(async () => {
+    mkdirSync(site, { recursive: true });
+    for (const name of ['access', 'error']) rmSync(`/var/log/nginx/${name}.log`, { force: true });
+    writeFileSync(`${site}/large`, 'x'.repeat(4 << 20));
+    writeFileSync(`${site}/index.html`, 'a page');
+    serve('/one');
+    const words = ['--json', '--role', 'webserver', '--', 'nginx', '-g', 'daemon off;'];
+    child = spawn(jailrun, words, { stdio: ['ignore', 'ignore', 'pipe'] });
+    child.stderr?.on('data', (text) => {
+      errors += text;
+    });
+    await untilItAnswers(() => errors);
+  });
+  after(async () => {
+    child.kill('SIGKILL');
+    rmSync(site, { recursive: true, force: true });
+    rmSync(block, { force: true });
+  });
+
+  test('serves a page, and its sites on port 80', async () => {
+    assert.equal((await ask('/')).body, 'a page');
+    assert.equal((await ask('/', 80)).status, 200);
+  });
+  test('serves a file that is sent in many pieces', async () => {
+    assert.equal((await ask('/large')).body.length, 4 << 20);
+  });
+  test('logs what it served and what it did not find', async () => {
+    assert.equal(await statusOf('/missing'), 404);
+    await until(() => logOf('access').includes('"GET /missing HTTP/1.1" 404'));
+    assert.match(logOf('error'), /open\(\) "\/var\/www\/jailrun-test\/missing" failed \(2:/);
+  });
+  test('reloads its configuration, and reopens its logs after they were moved away', async () => {
+    assert.deepEqual([await statusOf('/one'), await statusOf('/two')], [418, 404]);
+    serve('/two');
+    process.kill(Number(readFileSync('/run/nginx.pid', 'utf8')), 'SIGHUP');
+    let seen: (number | undefined)[] = [];
+    await until(() => {
+      void Promise.all([statusOf('/one'), statusOf('/two')]).then((now) => {
+        seen = now;
+      });
+      return seen.join() === '404,418';
+    });
+    rmSync('/var/log/nginx/access.log');
+    process.kill(Number(readFileSync('/run/nginx.pid', 'utf8')), 'SIGUSR1');
+    await until(() => readdirSync('/var/log/nginx').includes('access.log'));
+    await statusOf('/after');
+    await until(() => logOf('access').includes('GET /after'));
+  });
+  test('ends by SIGQUIT with status 0, with nothing denied', async () => {
+    child.kill('SIGQUIT');
+    await new Promise((resolve) => child.once('close', resolve));
+    assert.doesNotMatch(errors, /"type":"(denial|error)"/);
+    assert.equal(child.exitCode, 0, errors);
   });
 });
