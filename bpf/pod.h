@@ -16,6 +16,14 @@ struct level {
 	__u64 length;
 };
 
+/* One end of a connection, as rules name it. */
+struct endpoint {
+	__u64 address[2]; /* network order; IPv4 in the first four bytes, 0 behind */
+	__u16 port;       /* host order */
+	__u16 space;      /* enum jr_space */
+	__u32 pad;
+};
+
 /*
  * A jailed task's storage. The head is copied to every child; the rest is scratch for the task's
  * own hooks. Scratch is not per CPU, because programs can be preempted, and not on the stack, which
@@ -55,6 +63,13 @@ struct jail {
 	struct level levels[JR_LEVELS];
 	__u32 has_long_name;
 	__u32 leaf_hash;
+	/* Scratch of a decision on an address, see endpoint.h. */
+	struct endpoint end;
+	struct jr_lengths lengths;
+	__u32 prefix; /* the length of the next prefix to try, plus 1 */
+	__u32 low;    /* entries of JR_KEY_PORTS still to be tried */
+	__u32 high;
+	__u32 granted;
 };
 
 struct {

@@ -42,7 +42,7 @@ function onDebian(name: string): (path: string, access: number) => boolean {
 
 function portsOf(name: string, section: 'network.bind' | 'network.connect'): string[] {
   return roleOf(name)
-    .ports.filter((rule) => rule.section === section)
+    .addresses.filter((rule) => rule.section === section)
     .map(({ text }) => text);
 }
 
