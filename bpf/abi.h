@@ -262,9 +262,9 @@ struct jr_rule {
 /* The value of a JR_KEY_LENGTHS key, as large as struct jr_rule. Bit n is set where there are prefixes of n
  * bits. */
 struct jr_lengths {
-	__u32 longest;
-	__u32 bits[5];
-	__u32 pad[2];
+	__u32 longest; /* 128 has no bit */
+	__u32 bits[4];
+	__u32 pad[3];
 };
 
 /*

@@ -199,7 +199,7 @@ static __always_inline void try_prefix(struct jail *jail, void *rules)
 	__u32 length = --jail->prefix;
 	struct jr_rule *found;
 
-	if (length > 128 || !(jail->lengths.bits[length / 32 % 5] >> (length % 32) & 1))
+	if (length < 128 && !(jail->lengths.bits[length / 32 & 3] >> (length % 32) & 1))
 		return;
 	key->kind = JR_KEY_PREFIX;
 	key->state = jail->end.space;

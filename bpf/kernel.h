@@ -225,9 +225,14 @@ struct socket {
 	struct sock *sk;
 };
 
+struct sockaddr_un {
+	unsigned short sun_family;
+	char sun_path[108];
+};
+
 struct unix_address {
 	int len;
-	char name[0]; /* struct sockaddr_un: two bytes of family, then the name */
+	struct sockaddr_un name[0];
 };
 
 struct unix_sock {

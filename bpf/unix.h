@@ -97,7 +97,7 @@ static __noinline int deny_unix(struct jail *jail, struct sock *named, __u32 hoo
 {
 	struct unix_sock *target = (struct unix_sock *)named;
 	struct unix_address *address;
-	__u64 dentry;
+	__u64 dentry, name;
 	__u32 length;
 
 	if (!target)
@@ -109,7 +109,8 @@ static __noinline int deny_unix(struct jail *jail, struct sock *named, __u32 hoo
 	if (dentry)
 		return deny_socket_path(jail, dentry, hook_operation);
 	length = BPF_CORE_READ(address, len) - UNIX_NAME - 1;
-	return deny_abstract(jail, (__u64)&address->name + UNIX_NAME + 1, length, hook_operation);
+	name = (__u64)address + bpf_core_field_offset(struct unix_address, name) + UNIX_NAME + 1;
+	return deny_abstract(jail, name, length, hook_operation);
 }
 
 #endif

@@ -343,14 +343,14 @@ export const Lengths = {
     const bytes = new Uint8Array(32);
     const view = new DataView(bytes.buffer);
     view.setUint32(0, value.longest, true);
-    put(bytes, 4, 20, value.bits);
+    put(bytes, 4, 16, value.bits);
     return bytes;
   },
   decode(bytes: Uint8Array): Lengths {
     const view = new DataView(bytes.buffer, bytes.byteOffset, 32);
     return {
       longest: view.getUint32(0, true),
-      bits: new Uint8Array(bytes.subarray(4, 24)),
+      bits: new Uint8Array(bytes.subarray(4, 20)),
     };
   },
 } as const;

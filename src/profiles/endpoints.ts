@@ -74,8 +74,9 @@ export function encodeAddresses(
       ]);
   }
   for (const [space, used] of lengths) {
-    const bits = new Uint32Array(5);
-    for (const length of used) bits[length >> 5] = (bits[length >> 5] ?? 0) | (1 << (length & 31));
+    const bits = new Uint32Array(4);
+    for (const length of used)
+      if (length < 128) bits[length >> 5] = (bits[length >> 5] ?? 0) | (1 << (length & 31));
     const value = Lengths.encode({ longest: Math.max(...used), bits: new Uint8Array(bits.buffer) });
     entries.push([keyOf(KeyKind.LENGTHS, space), value]);
   }
@@ -156,7 +157,7 @@ export function decideEnd(find: Find, direction: Direction, end: End): Deciding 
   const { longest, bits } = Lengths.decode(lengths);
   const digits = end.address.length;
   for (let length = longest; length >= 0; length--) {
-    if (!(((bits[length >> 3] ?? 0) >> (length & 7)) & 1)) continue;
+    if (length < 128 && !(((bits[length >> 3] ?? 0) >> (length & 7)) & 1)) continue;
     const behind = BigInt(digits * 4 - length);
     const masked = ((BigInt(`0x${end.address}`) >> behind) << behind).toString(16).padStart(digits, '0');
     const value = find(keyOf(KeyKind.PREFIX, space, length, Buffer.from(masked, 'hex')));
@@ -198,13 +199,26 @@ export function tableAbstracts(rules: readonly AbstractRule[], firstNumber: numb
       [],
     );
     const deciders = matcher.matches.map((match) => strongest(match.flatMap((i) => own[i] ?? [])));
-    // The kernel chooses five digits, and may choose any.
+    // The kernel may choose any such name, so one that is denied counts for all.
+    const denial = own.find(({ section, name }) => section === 'network.deny' && mayBeChosen(name));
     const everything = own.filter(({ name }) => /^\*+$/.test(name));
-    const denial = own.find(({ section }) => section === 'network.deny');
     const choice = strongest(denial ? [denial] : everything);
     return [{ direction, matcher, deciders, choice }];
   });
 }
+
+/** Whether the glob matches one of the names that the kernel chooses: five hexadecimal digits (unix_autobind()). */
+function mayBeChosen(glob: string): boolean {
+  const { rows } = matcherOf([glob], Limit.MAX_GLOB_ROWS, []);
+  let reached = new Set([0]);
+  for (let digit = 0; digit < 5; digit++) {
+    const next = [...reached].flatMap((row) => digits.map((byte) => rows[row]?.next[byte]));
+    reached = new Set(next.filter((row) => row !== undefined));
+  }
+  return [...reached].some((row) => rows[row]?.match !== undefined);
+}
+
+const digits = [...Buffer.from('0123456789abcdef')];
 
 function strongest(rules: readonly Numbered<AbstractRule>[]): Deciding {
   const weight = ({ name }: AbstractRule) =>

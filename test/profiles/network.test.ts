@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { Access, Reason } from '../../src/abi.js';
+import { Access, KeyKind, Reason, Rule, RuleKey } from '../../src/abi.js';
 import { type CompiledRole, compile, decide } from '../../src/profiles/compile.js';
 import type { Direction } from '../../src/profiles/endpoints.js';
 import { locate } from '../../src/profiles/locate.js';
@@ -295,6 +295,22 @@ describe('unix sockets', () => {
     assert.equal(name('\0z'), 'unix:@*z');
     assert.equal(name(''), 'no rule');
   });
+});
+
+test('a name of the kernel’s choice takes a rule for all names, and none that denies one of them', () => {
+  const choice = (network: string) => {
+    const role = compileRole(`network: {${network}}`);
+    const key = RuleKey.encode({ state: 0, kind: KeyKind.ABSTRACT, length: 0, name: new Uint8Array() });
+    const [, value] = role.entries.find(([one]) => Buffer.compare(one, key) === 0) ?? [];
+    assert.ok(value);
+    const { access, rule } = Rule.decode(value);
+    return `${access ? '' : 'no '}${role.rules[rule - 1]?.text ?? 'rule'}`;
+  };
+  assert.equal(choice('bind: ["unix:@*"]'), 'unix:@*');
+  assert.equal(choice('bind: ["unix:@a*"]'), 'no rule');
+  assert.equal(choice('bind: ["unix:@*"], deny: ["unix:@a*"]'), 'no unix:@a*');
+  assert.equal(choice('bind: ["unix:@*"], deny: ["unix:@x*"]'), 'unix:@*');
+  assert.equal(choice('bind: ["unix:@*"], deny: ["unix:@??????"]'), 'unix:@*');
 });
 
 describe('the compiled rules answer as the model does', () => {
