@@ -4,7 +4,6 @@ import { Access, Operation, Reason, Scope } from '../abi.js';
 import { type CompiledRole, type Decision, decide, type Question } from '../profiles/compile.js';
 import { follow, fromByteString, isOwnProcess, splitPath, toByteString } from '../profiles/locate.js';
 import { type Mount, objectAt } from '../profiles/mounts.js';
-import { plainAddress } from '../profiles/network.js';
 import type { ResolvedRole, Section } from '../profiles/policy.js';
 import { nearest } from '../profiles/spelling.js';
 import { JailrunError } from './error.js';
@@ -146,8 +145,7 @@ async function askSocket(
       'USAGE',
       `TARGET ${JSON.stringify(text)} is more than one address or port; ask for one: tcp 10.0.0.5:5432`,
     );
-  // 0.0.0.0 is every address to a server; as one to connect to no rule but one for all addresses names it.
-  const address = plainAddress(prefix?.address ?? '00000000');
+  const address = meant(operation, prefix?.address ?? '00000000', prefix !== undefined);
   const end = { protocol, address, port: first === last ? first : 0 };
   return {
     question: { direction: operation, ...end },
@@ -156,6 +154,12 @@ async function askSocket(
     ...(operation === 'connect' &&
       !prefixes && { note: 'rules that name an address may say otherwise of that one' }),
   };
+}
+
+/** To connect to the unspecified address is to connect to loopback. */
+function meant(operation: 'bind' | 'connect', address: string, written: boolean): string {
+  if (operation === 'bind' || !written || /[^0]/.test(address)) return address;
+  return address.length === 8 ? '7f000001' : address.replace(/.$/, '1');
 }
 
 const accesses = {

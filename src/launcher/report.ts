@@ -155,7 +155,10 @@ function reasonOf(denial: Denial, pod: PodHeader): string | undefined {
   return reasonText(denial.reason);
 }
 
-const isUnixSocket = ({ family, device }: Denial): boolean => device !== 0 && family === AF_UNIX;
+const socketOperations: readonly number[] = [Operation.BIND, Operation.CONNECT, Operation.SEND];
+
+const isUnixSocket = ({ operation, device }: Denial): boolean =>
+  device !== 0 && socketOperations.includes(operation);
 
 /** What to add to the role, where adding one thing allows the operation. */
 function allowing(
@@ -170,7 +173,9 @@ function allowing(
   const name = abstractName(denial);
   if (name !== undefined)
     return grantFor(denial.operation, { end: ruleForAbstract(name) }, decided, definition);
-  if (denial.device !== 0 || !hasEnd(denial)) return undefined;
+  // Port 0 is nobody's to connect to; to listen on it is to let the kernel choose.
+  const choosing = denial.operation === Operation.LISTEN;
+  if (denial.device !== 0 || !hasEnd(denial) || (denial.port === 0 && !choosing)) return undefined;
   return grantFor(denial.operation, { end: ruleForEnd(endOf(denial)) }, decided, definition);
 }
 

@@ -252,8 +252,3 @@ export interface End {
   address: string;
   port: number;
 }
-
-/** What Linux makes of IPv4 in IPv6 form. */
-export function plainAddress(address: string): string {
-  return address.startsWith(mapped) && address.length === 32 ? address.slice(24) : address;
-}

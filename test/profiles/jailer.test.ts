@@ -196,7 +196,13 @@ describe('a whole policy.json', () => {
           deny: [{ ...place(11, 21), value: '/etc/ssl' }],
         },
         exec: [{ ...place(17, 43), value: '/usr/bin/convert' }],
-        network: { bind: [{ ...place(15, 9), value: { protocol: 6, port: 80 } }], connect: [] },
+        network: {
+          bind: [
+            { ...place(15, 9), value: { text: 'tcp:80', kind: 'address', protocol: 6, first: 80, last: 80 } },
+          ],
+          connect: [],
+          deny: [],
+        },
         sections: { files: place(6, 9), exec: place(8, 9), network: place(7, 9) },
       },
     ]);

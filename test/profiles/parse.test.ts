@@ -83,10 +83,17 @@ roles:
           exec: 'none',
           network: {
             bind: [
-              { ...place(15, 22), value: { protocol: 6, port: 80 } },
-              { ...place(15, 30), value: { protocol: 17, port: 53 } },
+              {
+                ...place(15, 22),
+                value: { text: 'tcp:80', kind: 'address', protocol: 6, first: 80, last: 80 },
+              },
+              {
+                ...place(15, 30),
+                value: { text: 'udp:53', kind: 'address', protocol: 17, first: 53, last: 53 },
+              },
             ],
             connect: [],
+            deny: [],
           },
           sections: { files: place(10, 5), exec: place(14, 5), network: place(15, 5) },
         },

@@ -534,6 +534,8 @@ static char try(const char *direction, const char *protocol, const char *host, c
 	word = rest;
 	length = read_address();
 	open_socket(address.ss_family, datagram ? SOCK_DGRAM : SOCK_STREAM | SOCK_NONBLOCK, 0);
+	/* Without it the kernel itself denies to send to everybody. */
+	set(SOL_SOCKET, SO_BROADCAST, 1);
 	if (*direction == 's')
 		result = sendto(fd, "x", 1, datagram ? 0 : MSG_FASTOPEN, (void *)&address, length);
 	else
