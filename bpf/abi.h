@@ -20,7 +20,7 @@ typedef unsigned long long __u64;
 #endif
 
 enum jr_limit {
-	JR_LAYOUT = 3,
+	JR_LAYOUT = 4,
 	JR_MAX_PODS = 32768,
 	JR_MAX_ROLES = 32768,
 	JR_MAX_DEPTH = 128, /* components between a file and its super block's root */
@@ -44,7 +44,8 @@ enum jr_scope {
 };
 
 enum jr_role_flag {
-	JR_ROLE_HIDES = 1, /* a rule gives JR_ACCESS_HIDDEN: without it nobody is asked about stat */
+	JR_ROLE_HIDES = 1,   /* a rule gives JR_ACCESS_HIDDEN: without it nobody is asked about stat */
+	JR_ROLE_SOCKETS = 2, /* it has unix: rules, so sockets are decided by JR_ACCESS_CONNECT and _BIND */
 };
 
 /* What an operation asks of a path, and what a rule grants. */
@@ -52,7 +53,9 @@ enum jr_access {
 	JR_ACCESS_READ = 1,
 	JR_ACCESS_WRITE = 2,
 	JR_ACCESS_EXEC = 4,
-	JR_ACCESS_HIDDEN = 8, /* denied expressly: not even stat */
+	JR_ACCESS_HIDDEN = 8,   /* denied expressly: not even stat */
+	JR_ACCESS_CONNECT = 16, /* to a unix socket, or to send to it; only under JR_ROLE_SOCKETS */
+	JR_ACCESS_BIND = 32,    /* to make a unix socket; the same */
 };
 
 enum jr_task_flag {
@@ -72,8 +75,35 @@ enum jr_key_kind {
 	JR_KEY_NAME = 2,     /* the component `name` follows `state` */
 	JR_KEY_ANY_NAME = 3, /* any other component follows `state` */
 	JR_KEY_GLOB = 6,     /* a component follows `state` whose glob match is `length` */
-	JR_KEY_BIND = 4,     /* state = protocol << 16 | port */
-	JR_KEY_CONNECT = 5,  /* state = protocol << 16 | port */
+	JR_KEY_LENGTHS =
+	    4, /* state = enum jr_space: struct jr_lengths, of the prefixes that its rules have */
+	/*
+	 * state = enum jr_space, `length` = the prefix's, `name` = 16 bytes of address, IPv4 in the first
+	 * four: the rules for it are JR_KEY_PORTS entries, `access` many, the first of them `state`.
+	 */
+	JR_KEY_PREFIX = 5,
+	/*
+	 * state = a number. The ports from `state` >> 16 to `state` & 0xffff; `access` is 1 where `rule`
+	 * grants them. The entries of a prefix go upwards and do not overlap. Of JR_KEY_BIND's port 0 see
+	 * enum jr_space.
+	 */
+	JR_KEY_PORTS = 7,
+	/*
+	 * state = enum jr_space, 0 or JR_SPACE_CONNECT. Abstract names of unix sockets: from the row `glob`
+	 * of the wildcards on a name leads to its match, and `length` = the match to the entry that decides
+	 * it. `access` is 1 where `rule` grants it; with length 0, a name of the kernel's choice.
+	 */
+	JR_KEY_ABSTRACT = 8,
+};
+
+/*
+ * Each of these bits halves the rules for addresses. To listen without a port, which lets the kernel choose
+ * one, is to bind port 0: it is granted where all ports are.
+ */
+enum jr_space {
+	JR_SPACE_CONNECT = 1, /* or bind */
+	JR_SPACE_UDP = 2,     /* or TCP */
+	JR_SPACE_INET6 = 4,   /* or IPv4 */
 };
 
 enum jr_rule_flag {
@@ -126,6 +156,7 @@ enum jr_hook {
 	JR_HOOK_FILE_RECEIVE = 37,
 	JR_HOOK_FILE_IOCTL = 38,
 	JR_HOOK_FILE_IOCTL_COMPAT = 39,
+	JR_HOOK_NETLINK_SEND = 40,
 };
 
 enum jr_operation {
@@ -140,8 +171,9 @@ enum jr_operation {
 	JR_OPERATION_SOCKET = 9,
 	JR_OPERATION_BPF = 10,
 	JR_OPERATION_FORK = 11,
-	JR_OPERATION_STAT = 12, /* to learn anything of the object: only a deny rule forbids it */
-	JR_OPERATION_RING = 13, /* to use an io_uring ring that another process made */
+	JR_OPERATION_STAT = 12,      /* to learn anything of the object: only a deny rule forbids it */
+	JR_OPERATION_RING = 13,      /* to use an io_uring ring that another process made */
+	JR_OPERATION_CONFIGURE = 14, /* to change addresses, routes and links */
 };
 
 /* Why, where the rule alone does not tell. */
@@ -155,6 +187,9 @@ enum jr_reason {
 	JR_REASON_MORE_RIGHTS = 6, /* the new place grants more than the old one, to it or to what it holds */
 	JR_REASON_TOO_WIDE = 7,    /* speaks of a whole mount or file system, and no rule does */
 	JR_REASON_MOVING = 8,      /* renamed again and again while its name was read */
+	JR_REASON_UNCLEAR = 9,     /* an address by which the kernel could mean several hosts */
+	JR_REASON_CHOSEN_NAME = 10, /* an abstract name of the kernel's choice */
+	JR_REASON_CONFIGURES = 11,  /* would change addresses, routes or links */
 };
 
 /*
@@ -215,12 +250,22 @@ struct jr_rule_key {
 };
 
 struct jr_rule {
-	__u32 state;     /* the automaton state this edge leads to */
-	__u32 access;    /* enum jr_access: what the deepest rule so far grants */
-	__u32 rule;      /* number of that rule in the role's list, from 1; 0: none */
-	__u32 exec_rule; /* the same for exec, which has its own list */
-	__u32 flags;     /* enum jr_rule_flag */
-	__u32 glob;      /* the row from which the next component's bytes lead to its match; 0: none */
+	__u32 state;        /* the automaton state this edge leads to */
+	__u32 access;       /* enum jr_access: what the deepest rule so far grants */
+	__u32 rule;         /* number of that rule in the role's list, from 1; 0: none */
+	__u32 exec_rule;    /* the same for exec, which has its own list */
+	__u32 connect_rule; /* and for unix sockets */
+	__u32 bind_rule;
+	__u32 flags; /* enum jr_rule_flag */
+	__u32 glob;  /* the row from which the next component's bytes lead to its match; 0: none */
+};
+
+/* The value of a JR_KEY_LENGTHS key, as large as struct jr_rule. Bit n is set where there are prefixes of n
+ * bits. */
+struct jr_lengths {
+	__u32 longest; /* 128 has no bit */
+	__u32 bits[4];
+	__u32 pad[3];
 };
 
 /*
@@ -272,7 +317,11 @@ struct jr_denial {
 	__u16 path_start; /* offset of the first byte of `path` that counts */
 	__u8 address[16]; /* network byte order; IPv4 in the first four bytes */
 	char comm[JR_COMM];
-	char path[JR_MAX_TARGET]; /* from the file system's root, right-aligned, NUL-terminated */
+	/*
+	 * From the file system's root, right-aligned, NUL-terminated. With family AF_UNIX and device 0 an
+	 * abstract name, which may hold NULs.
+	 */
+	char path[JR_MAX_TARGET];
 };
 
 /*

@@ -15,6 +15,7 @@
  * writing. Linux 6.1 calls path_truncate for it all the same.
  */
 #include "overlay.h"
+#include "unix.h"
 
 /*
  * True for a file that is opened behind an open which was decided already, or by the holder of
@@ -239,8 +240,15 @@ static __always_inline int move_verdict(int error)
 }
 
 SEC("lsm/path_mknod")
-int BPF_PROG(jr_path_mknod, struct path *dir, struct dentry *dentry)
+int BPF_PROG(jr_path_mknod, struct path *dir, struct dentry *dentry, __u16 mode)
 {
+	struct jail *jail = current_jail();
+
+	if (jail && (mode & S_IFMT) == S_IFSOCK && decides_sockets(jail)) {
+		note_overlay(jail, dentry, 0);
+		return verdict(deny_socket_path(jail, (__u64)dentry, HOOK_OPERATION(PATH_MKNOD, BIND)),
+			       EACCES);
+	}
 	return verdict(deny_change(dentry, HOOK_OPERATION(PATH_MKNOD, CREATE)), EACCES);
 }
 

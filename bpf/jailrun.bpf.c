@@ -13,6 +13,8 @@
 #include "denial.h"
 #include "path.h"
 #include "overlay.h"
+#include "endpoint.h"
+#include "unix.h"
 
 #include "task.bpf.c"
 #include "exec.bpf.c"

@@ -40,6 +40,7 @@ enum {
 	EACCES = 13,
 	EXDEV = 18,
 	EINVAL = 22,
+	EAFNOSUPPORT = 97,
 };
 
 enum {
@@ -54,7 +55,12 @@ enum {
 	IPPROTO_TCP = 6,
 	IPPROTO_UDP = 17,
 	NETLINK_ROUTE = 0,
+	NLM_F_REQUEST = 1,
+	RTM_BASE = 16, /* then NEW, DEL, GET and SET of each kind of object */
+	RTM_GET = 2,
 	MSG_FASTOPEN = 0x20000000,
+	TCP_ESTABLISHED = 1,
+	TCP_LISTEN = 10,
 };
 
 /* include/linux/fs.h. Both bits are the kernel's own: open(2) masks them out of the caller's flags. */
@@ -72,6 +78,7 @@ enum {
 #define S_IFMT 0170000
 #define S_IFDIR 0040000
 #define S_IFREG 0100000
+#define S_IFSOCK 0140000
 #define RENAME_EXCHANGE 2
 #define THREAD_SIZE_MAX 32768 /* half of it without KASAN */
 #define FSNOTIFY_OBJ_TYPE_INODE 0
@@ -85,6 +92,7 @@ enum {
 
 /* include/uapi/linux/magic.h */
 #define NSFS_MAGIC 0x6e736673
+#define SOCKFS_MAGIC 0x534f434b
 #define ANON_INODE_FS_MAGIC 0x09041934
 #define OVERLAYFS_SUPER_MAGIC 0x794c7630
 
@@ -187,6 +195,7 @@ struct file {
 	struct inode *f_inode;
 	unsigned int f_flags;
 	unsigned int f_mode;
+	void *private_data;
 };
 
 struct iattr {
@@ -204,14 +213,30 @@ struct linux_binprm {
 	const char *interp;
 };
 
+struct in6_addr {
+	__u8 bytes[16];
+};
+
 struct sock_common {
 	unsigned short skc_family;
+	volatile unsigned char skc_state;
+	unsigned char skc_ipv6only : 1;
+	__be32 skc_rcv_saddr;
+	__be32 skc_daddr;
+	__be16 skc_dport;
 	__u16 skc_num; /* the local port, host order */
+	struct in6_addr skc_v6_rcv_saddr;
+	struct in6_addr skc_v6_daddr;
 };
 
 struct sock {
 	struct sock_common __sk_common;
 	__u16 sk_protocol;
+	__u16 sk_type;
+};
+
+struct inet_sock {
+	__be32 inet_saddr;
 };
 
 struct socket {
@@ -219,12 +244,21 @@ struct socket {
 	struct sock *sk;
 };
 
-struct unix_address;
+struct sockaddr_un {
+	unsigned short sun_family;
+	char sun_path[108];
+};
+
+struct unix_address {
+	int len;
+	struct sockaddr_un name[0];
+};
 
 struct unix_sock {
 	struct sock sk;
 	struct unix_address *addr;
 	struct path path;
+	struct sock *peer;
 };
 
 struct sockaddr {
@@ -235,6 +269,12 @@ struct msghdr {
 	void *msg_name;
 	int msg_namelen;
 	unsigned int msg_flags;
+	unsigned long msg_controllen;
+};
+
+struct sk_buff {
+	unsigned int len;
+	unsigned char *data;
 };
 
 #pragma clang attribute pop

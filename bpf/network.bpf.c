@@ -1,90 +1,93 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * socket_create: a family, type or protocol that no rule can name is not made.
- * socket_bind, socket_listen: local ports. listen() without bind() takes a port of the kernel's choice.
- * socket_connect, socket_sendmsg with an address: remote ports. TCP Fast Open connects in sendmsg.
- * unix_stream_connect, unix_may_send: sockets on this host, by the path that they are bound to.
+ * socket_bind, socket_listen: the own end. listen() without bind() takes a port of the kernel's choice.
+ * socket_connect, socket_sendmsg with an address: the other end. TCP Fast Open connects in sendmsg.
+ * unix_stream_connect, unix_may_send: sockets on this host, by the name that they are bound to. A path is
+ * bound by making a node (path_mknod). netlink_send: addresses, routes and links may be asked for and not be
+ * changed. file_receive: a socket that comes from another process, as if it were bound or connected now.
+ *
+ * What was handed over when the command started may be used as it is, but an address is always decided. So is
+ * not what an accepted connection came from: who may listen may be reached.
  *
  * As far as the verifier knows socket->sk may be NULL. No hook can decide on such a socket, so it denies.
  */
-#include "path.h"
+#include "endpoint.h"
+#include "unix.h"
 
-static __always_inline void load_address(struct jr_denial *denial, const void *address)
+/* What rules can name, and the kernel's own answers about addresses, which resolvers ask for. */
+static __always_inline bool is_ordinary(__u32 family, __u32 type, __u32 protocol)
 {
-	__u8 raw[24] = {};
-
-	/* struct sockaddr_in6 is the longest: family, port, flow label, then the address. */
-	bpf_probe_read_kernel(raw, sizeof(raw), address);
-	denial->port = (__u16)(raw[2] << 8 | raw[3]);
-	if (denial->family == AF_INET6)
-		__builtin_memcpy(denial->address, raw + 8, 16);
-	else
-		__builtin_memcpy(denial->address, raw + 4, 4);
+	if (is_inet(family) && type == SOCK_STREAM)
+		return !protocol || protocol == IPPROTO_TCP;
+	if (is_inet(family) && type == SOCK_DGRAM)
+		return !protocol || protocol == IPPROTO_UDP;
+	return family == AF_NETLINK && protocol == NETLINK_ROUTE;
 }
 
-/* Returns 1 where no `kind` rule names the port. `address` is NULL where the socket has the port. */
-static __noinline int deny_port(struct jail *jail, struct sock *sk, const void *address, __u32 kind,
-				__u32 hook_operation)
+/* Denies a socket that no rule can name. MPTCP is one: its peer adds addresses, and no hook is asked then. */
+static __noinline int deny_family(struct jail *jail, __u32 family, __u32 protocol, __u32 hook_operation)
 {
-	__u32 protocol = BPF_CORE_READ(sk, sk_protocol);
-	struct jr_denial *denial;
-	void *rules;
-	__u8 raw[4] = {};
-	__u32 port;
+	struct jr_denial *denial = begin_denial(jail, hook_operation >> 16, hook_operation & 0xffff);
 
-	if (address) {
-		bpf_probe_read_kernel(raw, sizeof(raw), address);
-		port = (__u32)raw[2] << 8 | raw[3];
-	} else {
-		port = BPF_CORE_READ(sk, __sk_common.skc_num);
-	}
-	rules = bpf_map_lookup_elem(&role_rules, &jail->role);
-	if (rules) {
-		__builtin_memset(&jail->key, 0, sizeof(jail->key));
-		jail->key.kind = kind;
-		jail->key.state = protocol << 16 | port;
-		if (bpf_map_lookup_elem(rules, &jail->key))
-			return 0;
-	}
-	denial = begin_denial(jail, hook_operation >> 16, hook_operation & 0xffff);
-	denial->reason = rules ? JR_REASON_RULE : JR_REASON_BROKEN;
-	denial->family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	denial->reason = JR_REASON_FAMILY;
+	if (jail->scope.network == JR_SCOPE_NONE && is_inet(family))
+		denial->reason = JR_REASON_RULE;
+	denial->family = family;
 	denial->protocol = protocol;
-	denial->port = port;
-	if (address)
-		load_address(denial, address);
 	return deny(jail, EACCES);
-}
-
-static __always_inline bool is_inet(__u32 family)
-{
-	return family == AF_INET || family == AF_INET6;
 }
 
 SEC("lsm/socket_create")
 int BPF_PROG(jr_socket_create, int family, int type, int protocol, int kern)
 {
 	struct jail *jail = current_jail();
-	struct jr_denial *denial;
 
 	if (!jail || kern || family == AF_UNIX || jail->scope.network == JR_SCOPE_ANY)
 		return 0;
-	type &= SOCK_TYPE_MASK;
-	if (jail->scope.network == JR_SCOPE_RULES) {
-		if (is_inet(family) && type == SOCK_STREAM && (!protocol || protocol == IPPROTO_TCP))
-			return 0;
-		if (is_inet(family) && type == SOCK_DGRAM && (!protocol || protocol == IPPROTO_UDP))
-			return 0;
-		/* Resolvers ask the kernel which addresses it has. */
-		if (family == AF_NETLINK && protocol == NETLINK_ROUTE)
-			return 0;
-	}
-	denial = begin_denial(jail, JR_HOOK_SOCKET_CREATE, JR_OPERATION_SOCKET);
-	denial->reason =
-	    is_inet(family) && jail->scope.network == JR_SCOPE_NONE ? JR_REASON_RULE : JR_REASON_FAMILY;
-	denial->family = family;
-	denial->protocol = protocol;
-	return verdict(deny(jail, EACCES), EACCES);
+	if (jail->scope.network == JR_SCOPE_RULES && is_ordinary(family, type & SOCK_TYPE_MASK, protocol))
+		return 0;
+	return verdict(deny_family(jail, family, protocol, HOOK_OPERATION(SOCKET_CREATE, SOCKET)), EACCES);
+}
+
+/* The half of the rules for addresses that a socket belongs to; NO_SPACE where none can name it. */
+#define NO_SPACE 0xffff
+
+static __always_inline __u32 space_of(struct sock *sk, __u32 direction)
+{
+	__u32 protocol = BPF_CORE_READ(sk, sk_protocol);
+
+	if (!is_inet(BPF_CORE_READ(sk, __sk_common.skc_family)))
+		return NO_SPACE;
+	if (protocol == IPPROTO_TCP)
+		return direction;
+	return protocol == IPPROTO_UDP ? direction | JR_SPACE_UDP : NO_SPACE;
+}
+
+static __always_inline int deny_other_family(struct jail *jail, struct sock *sk, __u32 hook_operation)
+{
+	__u32 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+
+	return deny_family(jail, family, BPF_CORE_READ(sk, sk_protocol), hook_operation);
+}
+
+/*
+ * Returns 1 where the role does not let the socket be bound to jail->end. An IPv6 socket that is bound to ::
+ * is reached over IPv4, too, unless it was told not to; a TCP one that is told otherwise meanwhile is asked
+ * again when it listens, and a datagram one is not believed.
+ */
+static __noinline int deny_own_end(struct jail *jail, struct sock *sk, __u32 hook_operation)
+{
+	struct endpoint *end = &jail->end;
+
+	if (!is_known_end(jail, end) && deny_end(jail, hook_operation))
+		return 1;
+	if (!(end->space & JR_SPACE_INET6) || end->address[0] || end->address[1])
+		return 0;
+	if (!(end->space & JR_SPACE_UDP) && BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_ipv6only))
+		return 0;
+	end->space &= ~JR_SPACE_INET6;
+	return !is_known_end(jail, end) && deny_end(jail, hook_operation);
 }
 
 SEC("lsm/socket_bind")
@@ -92,29 +95,45 @@ int BPF_PROG(jr_socket_bind, struct socket *sock, struct sockaddr *address, int 
 {
 	struct jail *jail = current_jail();
 	struct sock *sk = sock->sk;
-	struct jr_denial *denial;
-	__u8 raw[4] = {};
+	struct raw_address raw = {};
+	__u32 family, space;
+	int error;
 
 	if (!jail || jail->scope.network == JR_SCOPE_ANY)
 		return 0;
 	if (!sk)
 		return verdict(1, EACCES);
-	bpf_probe_read_kernel(raw, sizeof(raw), address);
-	if (sk->__sk_common.skc_family == AF_UNIX) {
-		/* A name in the file system is made by path_mknod. An abstract one is everybody's. */
-		if (length > 2 && raw[2])
+	bpf_probe_read_kernel(&raw, sizeof(raw), address);
+	family = sk->__sk_common.skc_family;
+	if (family == AF_UNIX) {
+		if (length <= UNIX_NAME)
+			return verdict(deny_abstract(jail, 0, CHOSEN_NAME, HOOK_OPERATION(SOCKET_BIND, BIND)),
+				       EACCES);
+		if (!(raw.port & 0xff))
+			return verdict(deny_abstract(jail, (__u64)address + UNIX_NAME + 1,
+						     length - UNIX_NAME - 1,
+						     HOOK_OPERATION(SOCKET_BIND, BIND)),
+				       EACCES);
+		if (jail->scope.network == JR_SCOPE_RULES)
 			return 0;
-		denial = begin_denial(jail, JR_HOOK_SOCKET_BIND, JR_OPERATION_BIND);
-		denial->reason = JR_REASON_FAMILY;
-		denial->family = AF_UNIX;
-		return verdict(deny(jail, EACCES), EACCES);
+		return verdict(deny_family(jail, family, 0, HOOK_OPERATION(SOCKET_BIND, BIND)), EACCES);
 	}
+	if (family == AF_NETLINK)
+		return 0;
+	space = space_of(sk, 0);
+	if (space == NO_SPACE)
+		return verdict(deny_other_family(jail, sk, HOOK_OPERATION(SOCKET_BIND, BIND)), EACCES);
+	if (raw.family == AF_UNSPEC && family == AF_INET)
+		raw.family = AF_INET;
+	error = read_end(&jail->end, space, &raw, length);
+	if (error == EINVAL)
+		return verdict(1, EINVAL);
+	if (error)
+		return verdict(1, EAFNOSUPPORT);
 	/* Port 0 is a port of the kernel's choice, as a client has; socket_listen decides servers. */
-	if (is_inet(sk->__sk_common.skc_family) && !raw[2] && !raw[3])
+	if (!raw.port)
 		return 0;
-	if (sk->__sk_common.skc_family == AF_NETLINK)
-		return 0;
-	return verdict(deny_port(jail, sk, address, JR_KEY_BIND, HOOK_OPERATION(SOCKET_BIND, BIND)), EACCES);
+	return verdict(deny_own_end(jail, sk, HOOK_OPERATION(SOCKET_BIND, BIND)), EACCES);
 }
 
 SEC("lsm/socket_listen")
@@ -122,84 +141,105 @@ int BPF_PROG(jr_socket_listen, struct socket *sock)
 {
 	struct jail *jail = current_jail();
 	struct sock *sk = sock->sk;
+	__u32 space;
 
 	if (!jail || jail->scope.network == JR_SCOPE_ANY)
 		return 0;
 	if (!sk)
 		return verdict(1, EACCES);
-	if (sk->__sk_common.skc_family == AF_UNIX)
+	/* What listens already is told a new length of its queue. */
+	if (sk->__sk_common.skc_family == AF_UNIX || sk->__sk_common.skc_state == TCP_LISTEN)
 		return 0;
-	return verdict(deny_port(jail, sk, NULL, JR_KEY_BIND, HOOK_OPERATION(SOCKET_LISTEN, LISTEN)), EACCES);
+	space = space_of(sk, 0);
+	if (space == NO_SPACE)
+		return verdict(deny_other_family(jail, sk, HOOK_OPERATION(SOCKET_LISTEN, LISTEN)), EACCES);
+	read_socket(&jail->end, sk, space);
+	return verdict(deny_own_end(jail, sk, HOOK_OPERATION(SOCKET_LISTEN, LISTEN)), EACCES);
 }
 
 SEC("lsm/socket_connect")
-int BPF_PROG(jr_socket_connect, struct socket *sock, struct sockaddr *address)
+int BPF_PROG(jr_socket_connect, struct socket *sock, struct sockaddr *address, int length)
 {
 	struct jail *jail = current_jail();
 	struct sock *sk = sock->sk;
+	struct raw_address raw = {};
+	__u32 family, space;
+	int error;
 
 	if (!jail || jail->scope.network == JR_SCOPE_ANY)
 		return 0;
 	if (!sk)
 		return verdict(1, EACCES);
-	/* AF_UNSPEC dissolves a connection; unix sockets have hooks that know the peer. */
-	if (address->sa_family == AF_UNSPEC || sk->__sk_common.skc_family == AF_UNIX ||
-	    sk->__sk_common.skc_family == AF_NETLINK)
+	family = sk->__sk_common.skc_family;
+	/* unix sockets have hooks that know the peer. */
+	if (family == AF_UNIX || family == AF_NETLINK)
 		return 0;
-	return verdict(deny_port(jail, sk, address, JR_KEY_CONNECT, HOOK_OPERATION(SOCKET_CONNECT, CONNECT)),
-		       EACCES);
+	bpf_probe_read_kernel(&raw, sizeof(raw), address);
+	/* It dissolves a connection. */
+	if (raw.family == AF_UNSPEC)
+		return 0;
+	space = space_of(sk, JR_SPACE_CONNECT);
+	if (space == NO_SPACE)
+		return verdict(deny_other_family(jail, sk, HOOK_OPERATION(SOCKET_CONNECT, CONNECT)), EACCES);
+	error = read_end(&jail->end, space, &raw, length);
+	if (error == EINVAL)
+		return verdict(1, EINVAL);
+	if (error)
+		return verdict(1, EAFNOSUPPORT);
+	find_self(&jail->end, sk);
+	if (is_known_end(jail, &jail->end))
+		return 0;
+	return verdict(deny_end(jail, HOOK_OPERATION(SOCKET_CONNECT, CONNECT)), EACCES);
 }
 
+/* Without an address nothing is decided, and the look at it costs less than the one at the task. */
 SEC("lsm/socket_sendmsg")
 int BPF_PROG(jr_socket_sendmsg, struct socket *sock, struct msghdr *message)
 {
-	struct jail *jail = current_jail();
-	struct sock *sk = sock->sk;
+	struct raw_address raw = {};
+	__u32 family, space;
+	struct jail *jail;
+	struct sock *sk;
+	int error;
 
-	if (!jail || jail->scope.network == JR_SCOPE_ANY || !message->msg_name)
+	if (!message->msg_name)
 		return 0;
+	jail = current_jail();
+	if (!jail || jail->scope.network == JR_SCOPE_ANY)
+		return 0;
+	sk = sock->sk;
 	if (!sk)
 		return verdict(1, EACCES);
-	if (!is_inet(sk->__sk_common.skc_family))
+	family = sk->__sk_common.skc_family;
+	if (family == AF_UNIX || family == AF_NETLINK)
 		return 0;
 	/* A stream ignores the address unless it is to connect by it. */
-	if (sock->type == SOCK_STREAM && !(message->msg_flags & MSG_FASTOPEN))
+	if (is_inet(family) && sock->type == SOCK_STREAM && !(message->msg_flags & MSG_FASTOPEN))
 		return 0;
-	return verdict(
-	    deny_port(jail, sk, message->msg_name, JR_KEY_CONNECT, HOOK_OPERATION(SOCKET_SENDMSG, SEND)),
-	    EACCES);
-}
-
-/*
- * Returns 1 where the task may not reach the unix socket `peer`. As for the kernel's own check,
- * connecting to a socket in the file system takes the right to write it. A socket without a name
- * is the other end of a socketpair.
- */
-static __noinline int deny_unix(struct jail *jail, struct sock *peer, __u32 hook_operation)
-{
-	struct unix_sock *target = (struct unix_sock *)peer;
-	struct jr_denial *denial;
-	__u64 dentry;
-
-	if (!target)
-		return 1;
-	if (!BPF_CORE_READ(target, addr))
-		return 0;
-	dentry = (__u64)BPF_CORE_READ(target, path.dentry);
-	if (dentry && jail->scope.network == JR_SCOPE_RULES) {
-		if (jail->scope.files == JR_SCOPE_ANY)
+	space = space_of(sk, JR_SPACE_CONNECT);
+	if (space == NO_SPACE)
+		return verdict(deny_other_family(jail, sk, HOOK_OPERATION(SOCKET_SENDMSG, SEND)), EACCES);
+	bpf_probe_read_kernel(&raw, sizeof(raw), message->msg_name);
+	if (raw.family == AF_UNSPEC) {
+		if (family == AF_INET6)
 			return 0;
-		return deny_path(jail, dentry, JR_ACCESS_WRITE, hook_operation);
+		raw.family = AF_INET;
 	}
-	denial = begin_denial(jail, hook_operation >> 16, hook_operation & 0xffff);
-	denial->family = AF_UNIX;
-	if (dentry) {
-		access_of(jail, dentry);
-		name_target(jail, dentry);
-	} else {
-		denial->reason = JR_REASON_FAMILY;
+	error = read_end(&jail->end, space, &raw, message->msg_namelen);
+	if (error == EINVAL)
+		return verdict(1, EINVAL);
+	if (error)
+		return verdict(1, EAFNOSUPPORT);
+	/* Control data may set the own address, which is where 0.0.0.0 leads to. */
+	if (!jail->end.address[0] && !jail->end.address[1] && message->msg_controllen) {
+		jail->now.rule = 0;
+		jail->reason = JR_REASON_UNCLEAR;
+		return verdict(deny_this_end(jail, HOOK_OPERATION(SOCKET_SENDMSG, SEND)), EACCES);
 	}
-	return deny(jail, EACCES);
+	find_self(&jail->end, sk);
+	if (is_known_end(jail, &jail->end))
+		return 0;
+	return verdict(deny_end(jail, HOOK_OPERATION(SOCKET_SENDMSG, SEND)), EACCES);
 }
 
 SEC("lsm/unix_stream_connect")
@@ -212,12 +252,128 @@ int BPF_PROG(jr_unix_stream_connect, struct sock *sock, struct sock *peer)
 	return verdict(deny_unix(jail, peer, HOOK_OPERATION(UNIX_STREAM_CONNECT, CONNECT)), EACCES);
 }
 
+/* It is asked when a datagram socket is connected, before it is, and again at everything that it sends. */
 SEC("lsm/unix_may_send")
 int BPF_PROG(jr_unix_may_send, struct socket *sock, struct socket *peer)
 {
 	struct jail *jail = current_jail();
+	struct unix_sock *own;
 
 	if (!jail || jail->scope.network == JR_SCOPE_ANY)
 		return 0;
+	own = (struct unix_sock *)sock->sk;
+	if (own && (__u64)BPF_CORE_READ(own, peer) == (__u64)peer->sk)
+		return 0;
 	return verdict(deny_unix(jail, peer->sk, HOOK_OPERATION(UNIX_MAY_SEND, SEND)), EACCES);
+}
+
+/* struct nlmsghdr, its first half */
+struct netlink_head {
+	__u32 length;
+	__u16 type;
+	__u16 flags;
+};
+
+enum {
+	NETLINK_HEAD = 16,
+	NETLINK_MESSAGES = 1024,
+};
+
+/* bpf_loop callback: looks at the message at jail->cursor, of which jail->high bytes are left. */
+static long check_message(__u32 i, void *context)
+{
+	struct jail *jail = ((struct descent *)context)->jail;
+	struct netlink_head head = {};
+	__u32 step;
+
+	/* As netlink_rcv_skb(), which stops at what is not whole. */
+	jail->granted = 1;
+	if (jail->high < NETLINK_HEAD)
+		return 1;
+	bpf_probe_read_kernel(&head, sizeof(head), (void *)jail->cursor);
+	if (head.length < NETLINK_HEAD || head.length > jail->high)
+		return 1;
+	jail->granted = 0;
+	if (head.flags & NLM_F_REQUEST && head.type >= RTM_BASE && (head.type & 3) != RTM_GET)
+		return 1;
+	step = (head.length + 3) & ~3;
+	jail->cursor += step;
+	jail->high = step > jail->high ? 0 : jail->high - step;
+	return 0;
+}
+
+SEC("lsm/netlink_send")
+int BPF_PROG(jr_netlink_send, struct sock *sk, struct sk_buff *skb)
+{
+	struct jail *jail = current_jail();
+	struct descent descent = {.jail = jail};
+	struct jr_denial *denial;
+
+	if (!jail || jail->scope.network == JR_SCOPE_ANY || sk->sk_protocol != NETLINK_ROUTE)
+		return 0;
+	jail->cursor = (__u64)skb->data;
+	jail->high = skb->len;
+	bpf_loop(NETLINK_MESSAGES, check_message, &descent, 0);
+	if (jail->granted)
+		return 0;
+	denial = begin_denial(jail, JR_HOOK_NETLINK_SEND, JR_OPERATION_CONFIGURE);
+	denial->reason = JR_REASON_CONFIGURES;
+	denial->family = AF_NETLINK;
+	return verdict(deny(jail, EACCES), EACCES);
+}
+
+static __noinline int grants_socket(struct jail *jail, struct sock *sk, __u32 space)
+{
+	read_socket(&jail->end, sk, space);
+	return grants_end(jail);
+}
+
+/*
+ * Returns 1 where the task may not have the socket that it receives. A connection is one that it could have
+ * made or accepted. A socket that is neither bound nor connected is as good as a new one.
+ */
+static __noinline int deny_received(struct jail *jail, struct sock *sk)
+{
+	__u32 hook_operation = HOOK_OPERATION(FILE_RECEIVE, BIND);
+	__u32 family, space;
+	struct unix_sock *own;
+	struct sock *peer;
+
+	if (!sk)
+		return 1;
+	family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	if (family == AF_UNIX) {
+		own = (struct unix_sock *)sk;
+		peer = BPF_CORE_READ(own, peer);
+		if (peer && deny_unix(jail, peer, HOOK_OPERATION(FILE_RECEIVE, CONNECT)))
+			return 1;
+		return (!peer || BPF_CORE_READ(sk, sk_type) == SOCK_DGRAM) &&
+		       deny_unix(jail, sk, hook_operation);
+	}
+	if (!is_ordinary(family, BPF_CORE_READ(sk, sk_type), BPF_CORE_READ(sk, sk_protocol)) ||
+	    jail->scope.network == JR_SCOPE_NONE)
+		return deny_other_family(jail, sk, hook_operation);
+	if (family == AF_NETLINK || !BPF_CORE_READ(sk, __sk_common.skc_num))
+		return 0;
+	space = space_of(sk, 0);
+	if (!BPF_CORE_READ(sk, __sk_common.skc_dport)) {
+		read_socket(&jail->end, sk, space);
+		return deny_own_end(jail, sk, hook_operation);
+	}
+	if (grants_socket(jail, sk, space) || grants_socket(jail, sk, space | JR_SPACE_CONNECT))
+		return 0;
+	return deny_this_end(jail, HOOK_OPERATION(FILE_RECEIVE, CONNECT));
+}
+
+SEC("lsm/file_receive")
+int BPF_PROG(jr_file_receive_socket, struct file *file)
+{
+	struct jail *jail = current_jail();
+	struct socket *sock;
+
+	if (!jail || jail->scope.network == JR_SCOPE_ANY || file->f_mode & FMODE_PATH ||
+	    file->f_inode->i_sb->s_magic != SOCKFS_MAGIC)
+		return 0;
+	sock = file->private_data;
+	return verdict(deny_received(jail, BPF_CORE_READ(sock, sk)), EACCES);
 }

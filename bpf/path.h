@@ -17,6 +17,7 @@
 struct descent {
 	struct jail *jail;
 	void *rules;
+	__u32 first;
 };
 
 /*
@@ -165,12 +166,18 @@ static __always_inline struct jr_rule *edge(struct descent *descent, __u32 kind,
 	return bpf_map_lookup_elem(descent->rules, key);
 }
 
-/* Follows the component that is number `at` of the walk. Returns 1 where nothing below matters. */
-static __noinline int step(struct descent *descent, __u64 at)
+/*
+ * bpf_loop callback: follows a component, from number descent->first of the walk down; ends where nothing
+ * below matters. It is called for single components, too, with no function in between: 8 frames are all there
+ * are.
+ */
+static long descend(__u32 i, void *context)
 {
+	struct descent *descent = context;
 	struct jail *jail = descent->jail;
 	struct jr_rule_key *key = &jail->key;
 	struct jr_rule *next = NULL;
+	__u64 at = descent->first - i;
 	__u32 length;
 	__u64 name;
 
@@ -204,14 +211,6 @@ static __noinline int step(struct descent *descent, __u64 at)
 	}
 	jail->now = *next;
 	return !!(next->flags & JR_RULE_LEAF);
-}
-
-/* bpf_loop callback: from the root down to the object's directory. */
-static long descend(__u32 i, void *context)
-{
-	struct descent *descent = context;
-
-	return step(descent, descent->jail->depth - 1 - i);
 }
 
 /*
@@ -264,15 +263,17 @@ static __noinline __u32 access_of(struct jail *jail, __u64 dentry_address)
 	jail->now = *start;
 	if (!jail->depth)
 		return jail->now.access;
+	descent.first = jail->depth - 1;
 	if (!(start->flags & JR_RULE_LEAF))
-		bpf_loop(jail->depth - 1, descend, &descent, 0);
+		bpf_loop(descent.first, descend, &descent, 0);
 	if (jail->reason)
 		return 0;
 	directory = (struct dentry *)jail->chain[1];
 	jail->above = jail->now;
 	remember(jail, 1, BPF_CORE_READ(directory, d_name.hash), &jail->above);
+	descent.first = 0;
 	if (!(jail->now.flags & JR_RULE_LEAF))
-		step(&descent, 0);
+		bpf_loop(1, descend, &descent, 0);
 	if (jail->reason)
 		return 0;
 	remember(jail, 0, BPF_CORE_READ(dentry, d_name.hash), &jail->now);
@@ -322,7 +323,7 @@ static __noinline __u32 recall_directory(struct jail *jail, struct dentry *dentr
 		descent.rules = bpf_map_lookup_elem(&role_rules, &jail->role);
 		if (!descent.rules)
 			return 0;
-		step(&descent, 0);
+		bpf_loop(1, descend, &descent, 0);
 		if (jail->reason)
 			return 0;
 	}

@@ -27,6 +27,14 @@ struct file_system {
 	__u32 overlay; /* JR_OVERLAY or 0 */
 };
 
+/* One end of a connection, as rules name it. */
+struct endpoint {
+	__u64 address[2]; /* network order; IPv4 in the first four bytes, 0 behind */
+	__u16 port;       /* host order */
+	__u16 space;      /* enum jr_space */
+	__u32 pad;
+};
+
 /*
  * A jailed task's storage. The head is copied to every child; the rest is scratch for the task's
  * own hooks. Scratch is not per CPU, because programs can be preempted, and not on the stack, which
@@ -68,6 +76,13 @@ struct jail {
 	__u32 long_names; /* a bit for each of them that did not fit */
 	__u32 sequences[JR_MAX_DEPTH + 1];
 	struct jr_rule above; /* what the walk was at in the object's directory */
+	/* Scratch of a decision on an address, see endpoint.h. */
+	struct endpoint end;
+	struct jr_lengths lengths;
+	__u32 prefix; /* the length of the next prefix to try, plus 1 */
+	__u32 low;    /* entries of JR_KEY_PORTS still to be tried */
+	__u32 high;
+	__u32 granted;
 };
 
 struct {

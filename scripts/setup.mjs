@@ -10,13 +10,14 @@ import { Failure, main, root, run, step } from './progress.mjs';
 
 const packages = {
   build: ['bpftool', 'clang-14', 'g++', 'gcc', 'libbpf-dev', 'libc6-dev', 'make', 'python3'],
-  check: ['clang-format-14', 'curl', 'git', 'iproute2', 'nginx-light', 'postgresql', 'procps', 'strace'],
+  check: ['clang-format-14', 'curl', 'git', 'iproute2', 'nginx-light', 'procps', 'strace'],
+  servers: ['postgresql', 'redis-server'],
   bench: ['apparmor'],
   vm: ['busybox-static', 'cpio', 'e2fsprogs', 'kmod', 'qemu-system-x86', 'xz-utils', 'zstd'],
 };
 
 /** What the installation of `packages` would start, now and at every boot. */
-const services = ['nginx', 'postgresql', 'apparmor'];
+const services = ['nginx', 'apparmor', 'postgresql', 'redis-server'];
 
 /**
  * @param {{ vm: boolean, bench?: boolean, kernels?: string[] }} options whether VMs will be booted, whether
@@ -29,7 +30,7 @@ export async function setup({ vm, bench = false, kernels = series }) {
   await installPackages([
     ...packages.build,
     ...packages.check,
-    ...(vm ? packages.vm : []),
+    ...(vm ? [...packages.vm, ...packages.servers] : []),
     ...(bench ? packages.bench : []),
   ]);
   await installNodeModules();

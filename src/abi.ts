@@ -6,7 +6,7 @@ function put(bytes: Uint8Array, at: number, length: number, value: Uint8Array): 
 }
 
 export const Limit = {
-  LAYOUT: 3,
+  LAYOUT: 4,
   MAX_PODS: 32768,
   MAX_ROLES: 32768,
   MAX_DEPTH: 128,
@@ -32,6 +32,7 @@ export type Scope = (typeof Scope)[keyof typeof Scope];
 
 export const RoleFlag = {
   HIDES: 1,
+  SOCKETS: 2,
 } as const;
 export type RoleFlag = (typeof RoleFlag)[keyof typeof RoleFlag];
 
@@ -40,6 +41,8 @@ export const Access = {
   WRITE: 2,
   EXEC: 4,
   HIDDEN: 8,
+  CONNECT: 16,
+  BIND: 32,
 } as const;
 export type Access = (typeof Access)[keyof typeof Access];
 
@@ -54,10 +57,19 @@ export const KeyKind = {
   NAME: 2,
   ANY_NAME: 3,
   GLOB: 6,
-  BIND: 4,
-  CONNECT: 5,
+  LENGTHS: 4,
+  PREFIX: 5,
+  PORTS: 7,
+  ABSTRACT: 8,
 } as const;
 export type KeyKind = (typeof KeyKind)[keyof typeof KeyKind];
+
+export const Space = {
+  CONNECT: 1,
+  UDP: 2,
+  INET6: 4,
+} as const;
+export type Space = (typeof Space)[keyof typeof Space];
 
 export const RuleFlag = {
   LEAF: 1,
@@ -106,6 +118,7 @@ export const Hook = {
   FILE_RECEIVE: 37,
   FILE_IOCTL: 38,
   FILE_IOCTL_COMPAT: 39,
+  NETLINK_SEND: 40,
 } as const;
 export type Hook = (typeof Hook)[keyof typeof Hook];
 
@@ -123,6 +136,7 @@ export const Operation = {
   FORK: 11,
   STAT: 12,
   RING: 13,
+  CONFIGURE: 14,
 } as const;
 export type Operation = (typeof Operation)[keyof typeof Operation];
 
@@ -136,6 +150,9 @@ export const Reason = {
   MORE_RIGHTS: 6,
   TOO_WIDE: 7,
   MOVING: 8,
+  UNCLEAR: 9,
+  CHOSEN_NAME: 10,
+  CONFIGURES: 11,
 } as const;
 export type Reason = (typeof Reason)[keyof typeof Reason];
 
@@ -282,31 +299,59 @@ export interface Rule {
   access: number;
   rule: number;
   execRule: number;
+  connectRule: number;
+  bindRule: number;
   flags: number;
   glob: number;
 }
 export const Rule = {
-  size: 24,
+  size: 32,
   encode(value: Rule): Uint8Array {
-    const bytes = new Uint8Array(24);
+    const bytes = new Uint8Array(32);
     const view = new DataView(bytes.buffer);
     view.setUint32(0, value.state, true);
     view.setUint32(4, value.access, true);
     view.setUint32(8, value.rule, true);
     view.setUint32(12, value.execRule, true);
-    view.setUint32(16, value.flags, true);
-    view.setUint32(20, value.glob, true);
+    view.setUint32(16, value.connectRule, true);
+    view.setUint32(20, value.bindRule, true);
+    view.setUint32(24, value.flags, true);
+    view.setUint32(28, value.glob, true);
     return bytes;
   },
   decode(bytes: Uint8Array): Rule {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, 24);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 32);
     return {
       state: view.getUint32(0, true),
       access: view.getUint32(4, true),
       rule: view.getUint32(8, true),
       execRule: view.getUint32(12, true),
-      flags: view.getUint32(16, true),
-      glob: view.getUint32(20, true),
+      connectRule: view.getUint32(16, true),
+      bindRule: view.getUint32(20, true),
+      flags: view.getUint32(24, true),
+      glob: view.getUint32(28, true),
+    };
+  },
+} as const;
+
+export interface Lengths {
+  longest: number;
+  bits: Uint8Array;
+}
+export const Lengths = {
+  size: 32,
+  encode(value: Lengths): Uint8Array {
+    const bytes = new Uint8Array(32);
+    const view = new DataView(bytes.buffer);
+    view.setUint32(0, value.longest, true);
+    put(bytes, 4, 16, value.bits);
+    return bytes;
+  },
+  decode(bytes: Uint8Array): Lengths {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 32);
+    return {
+      longest: view.getUint32(0, true),
+      bits: new Uint8Array(bytes.subarray(4, 20)),
     };
   },
 } as const;

@@ -1,6 +1,6 @@
 // explain: what a role says of one operation and which line of a policy decides, from the compiled form that
 // the kernel would get, without running anything.
-import { Access, KeyKind, Operation, Reason, Scope } from '../abi.js';
+import { Access, Operation, Reason, Scope } from '../abi.js';
 import { type CompiledRole, type Decision, decide, type Question } from '../profiles/compile.js';
 import { follow, fromByteString, isOwnProcess, splitPath, toByteString } from '../profiles/locate.js';
 import { type Mount, objectAt } from '../profiles/mounts.js';
@@ -26,6 +26,8 @@ import {
   type PolicyLine,
   printable,
   reasonText,
+  ruleForAbstract,
+  ruleForEnd,
 } from './verdict.js';
 
 type OperationName = 'read' | 'write' | 'exec' | 'bind' | 'connect';
@@ -37,7 +39,7 @@ export interface ExplainRequest {
   var?: string[];
   json?: true;
   operation: string;
-  /** A path, or a port such as `tcp:80`. */
+  /** A path, or what a network rule names: `tcp 10.0.0.5:5432`, `udp :53`, `unix:/run/x.sock`. */
   target: string;
 }
 
@@ -47,7 +49,7 @@ export interface VerdictReport {
   type: 'verdict';
   role: string;
   operation: OperationName;
-  /** The path asked about, made absolute, or the port. */
+  /** The path asked about, made absolute, or the address and port. */
   target: string;
   /** The path without symbolic links, where that is another one. */
   object?: string;
@@ -62,13 +64,15 @@ export interface VerdictReport {
   notes?: string[];
 }
 
-/** What is asked, and of what: the object's path, or the port. */
+/** What is asked, and of what: the object's path, or a rule for just this end. */
 interface Asked {
   question: Question;
   target: string;
   object: GrantTarget;
   /** The object cannot be named in the mount table. */
   lost?: true;
+  /** What the question leaves open. */
+  note?: string;
 }
 
 const operations: Record<OperationName, { operation: Operation; section: Section }> = {
@@ -103,7 +107,7 @@ export async function explain(request: ExplainRequest): Promise<void> {
     const compiled = compileHere(role, mounts, hostLinks(unseen));
     const asked =
       operation === 'bind' || operation === 'connect'
-        ? await askPort(operation, target)
+        ? await askSocket(operation, target, mounts, unseen)
         : askPath(operation, target, mounts, unseen);
     report = describeVerdict(operation, asked, role, compiled, unseen);
   } catch (error) {
@@ -114,23 +118,60 @@ export async function explain(request: ExplainRequest): Promise<void> {
   process.exitCode = report.granted ? 0 : 1;
 }
 
-async function askPort(operation: 'bind' | 'connect', target: string): Promise<Asked> {
-  const { readPort } = await import('../profiles/parse.js');
-  const port = readPort(target);
-  if (!('port' in port)) {
-    const unix = target.startsWith('/') || target.startsWith('unix:');
-    const hint =
-      operation === 'connect' && unix ? '. To connect to a unix socket takes write on its path' : '';
-    throw new JailrunError('USAGE', `TARGET ${port.message}${hint}`);
+/** A target is written as a rule is, or as a denial shows it: `tcp 10.0.0.5:5432`, `unix @name`. */
+async function askSocket(
+  operation: 'bind' | 'connect',
+  text: string,
+  mounts: readonly Mount[],
+  unseen: Set<string>,
+): Promise<Asked> {
+  const { readTarget } = await import('../profiles/network.js');
+  const [, scheme = '', rest = ''] = /^(tcp|udp|unix)[ :]:?(.*)$/s.exec(text) ?? [];
+  const target = readTarget(scheme === '' ? text : `${scheme}:${rest}`);
+  if ('code' in target) {
+    const hint = text.startsWith('/') ? `. For a unix socket write unix:${text}` : '';
+    throw new JailrunError('USAGE', `TARGET ${target.message}${hint}`);
   }
-  const kind = operation === 'bind' ? KeyKind.BIND : KeyKind.CONNECT;
-  return { question: { kind, ...port }, target, object: { port: target } };
+  if (target.kind === 'path') return askPath(operation, target.path, mounts, unseen);
+  if (target.kind === 'abstract') {
+    const { name } = target;
+    return { question: { direction: operation, name }, target: text, object: { end: ruleForAbstract(name) } };
+  }
+  const { protocol = 0, prefixes, first, last } = target;
+  const [prefix, ...more] = prefixes ?? [];
+  const several = more.length > 0 || (prefix && prefix.length < prefix.address.length * 4);
+  if (several || (first !== last && !(first === 0 && operation === 'bind')))
+    throw new JailrunError(
+      'USAGE',
+      `TARGET ${JSON.stringify(text)} is more than one address or port; ask for one: tcp 10.0.0.5:5432`,
+    );
+  const address = meant(operation, prefix?.address ?? '00000000', prefix !== undefined);
+  const end = { protocol, address, port: first === last ? first : 0 };
+  return {
+    question: { direction: operation, ...end },
+    target: text,
+    object: { end: ruleForEnd(end) },
+    ...(operation === 'connect' &&
+      !prefixes && { note: 'rules that name an address may say otherwise of that one' }),
+  };
 }
 
-const accesses = { read: Access.READ, write: Access.WRITE, exec: Access.EXEC };
+/** To connect to the unspecified address is to connect to loopback. */
+function meant(operation: 'bind' | 'connect', address: string, written: boolean): string {
+  if (operation === 'bind' || !written || /[^0]/.test(address)) return address;
+  return address.length === 8 ? '7f000001' : address.replace(/.$/, '1');
+}
+
+const accesses = {
+  read: Access.READ,
+  write: Access.WRITE,
+  exec: Access.EXEC,
+  bind: Access.BIND,
+  connect: Access.CONNECT,
+};
 
 function askPath(
-  operation: keyof typeof accesses,
+  operation: OperationName,
   path: string,
   mounts: readonly Mount[],
   unseen: Set<string>,
@@ -162,15 +203,24 @@ function describeVerdict(
   unseen: ReadonlySet<string>,
 ): VerdictReport {
   const { granted, rule: number, reason } = decide(compiled, asked.question);
-  const rule =
-    compiled.rules[number - 1] ?? scopeLine(role, operations[operation].section, { granted, reason });
+  const isPath = 'path' in asked.object;
+  // Who may do anything with files may connect to all sockets that have a path.
+  const section =
+    isPath && granted && role.network !== Scope.ANY && operation !== 'exec'
+      ? 'files'
+      : operations[operation].section;
+  const rule = compiled.rules[number - 1] ?? scopeLine(role, section, { granted, reason });
   const why = granted ? undefined : reasonText(asked.lost ? Reason.DISCONNECTED : reason);
   const allow =
     granted || why !== undefined
       ? undefined
       : grantFor(operations[operation].operation, asked.object, rule, role.place);
   const object = 'path' in asked.object && asked.object.path !== asked.target ? asked.object.path : undefined;
-  const notes = [...notesOn(operation, role, granted), ...[...unseen].map(noteOnUnseen)];
+  const notes = [
+    ...(asked.note === undefined ? [] : [asked.note]),
+    ...notesOn(operation, role, granted),
+    ...[...unseen].map(noteOnUnseen),
+  ];
   return {
     version: 1,
     type: 'verdict',

@@ -110,12 +110,16 @@ Example: jailrun --role webserver -- nginx -g 'daemon off;'`,
     .command('explain')
     .description('say whether a role allows an operation, and which line of a policy decides')
     .argument('<operation>', 'read, write, exec, bind or connect')
-    .argument('<target>', 'a path; for bind and connect a port, such as tcp:80')
+    .argument(
+      '<target...>',
+      'a path; for bind and connect such as tcp 10.0.0.5:5432, udp :53, unix:/run/x.sock',
+    )
     .option('--role <name>', 'the role that is asked (needed)', collect)
     .option('--policy <file>', 'read this policy file, too')
     .option('--var <name=value>', 'bind a variable that the role declares; repeatable', collect)
     .option('--json', 'as a line of JSON')
-    .action(async (operation: string, target: string, _, command: Command) => {
+    .action(async (operation: string, words: string[], _, command: Command) => {
+      const target = words.join(' ');
       await (await import('./explain.js')).explain({ ...roleOptions(command), operation, target });
     });
   program

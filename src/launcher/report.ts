@@ -2,7 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
 import { type Denial, Hook, Operation, Reason, Scope } from '../abi.js';
+import { fromByteString } from '../profiles/locate.js';
 import { type Mount, parseMountinfo, visiblePath } from '../profiles/mounts.js';
+import { type End, showAddress } from '../profiles/network.js';
 import { readDenials } from './kernel.js';
 import { type PodHeader, readState } from './pods.js';
 import {
@@ -13,12 +15,17 @@ import {
   mend,
   type PolicyLine,
   printable,
+  protocolNames,
   reasonText,
+  ruleForAbstract,
+  ruleForEnd,
 } from './verdict.js';
 
 /** Descriptors on which the front hands the reporter two maps. */
 const PODS_FD = 3;
 const POD_DENIALS_FD = 4;
+
+const [AF_UNIX, AF_INET, AF_INET6] = [1, 2, 10];
 
 const familyNames: Record<number, string> = {
   1: 'unix',
@@ -27,7 +34,6 @@ const familyNames: Record<number, string> = {
   16: 'netlink',
   17: 'packet',
 };
-const protocolNames: Record<number, string> = { 6: 'tcp', 17: 'udp' };
 const nameOf = (table: Record<string, number>, value: number): string =>
   Object.keys(table)
     .find((name) => table[name] === value)
@@ -117,17 +123,29 @@ function targetOf(denial: Denial): string {
   if (denial.operation === Operation.RING) return 'another process’s io_uring';
   const protocol = protocolNames[denial.protocol] ?? (denial.protocol ? `protocol ${denial.protocol}` : '');
   const family = familyNames[denial.family] ?? `family ${denial.family}`;
-  if (denial.operation === Operation.SOCKET || !protocol) return [family, protocol].filter(Boolean).join(' ');
-  return `${protocol} ${address(denial)}:${denial.port}`;
+  const name = abstractName(denial);
+  if (name !== undefined) return `unix @${fromByteString(name)}`;
+  if (!hasEnd(denial)) return [family, protocol].filter(Boolean).join(' ');
+  const { address, port } = endOf(denial);
+  const host = showAddress(address);
+  return `${protocol} ${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
-function address({ family, address: bytes }: Denial): string {
-  if (family === 2) return bytes.subarray(0, 4).join('.');
-  const groups = Array.from({ length: 8 }, (_, i) =>
-    (((bytes[2 * i] ?? 0) << 8) | (bytes[2 * i + 1] ?? 0)).toString(16),
-  );
-  // The URL parser writes IPv6 addresses in their canonical, shortened form.
-  return new URL(`http://[${groups.join(':')}]`).hostname;
+/** Whether the denial is about an address. */
+function hasEnd({ operation, protocol, reason, family }: Denial): boolean {
+  const named = protocol in protocolNames && (family === AF_INET || family === AF_INET6);
+  return named && operation !== Operation.SOCKET && reason !== Reason.FAMILY;
+}
+
+function endOf({ protocol, family, address, port }: Denial): End {
+  const bytes = address.subarray(0, family === AF_INET6 ? 16 : 4);
+  return { protocol, address: Buffer.from(bytes).toString('hex'), port };
+}
+
+/** An abstract name, a byte string. */
+function abstractName({ family, device, path, pathStart }: Denial): string | undefined {
+  if (family !== AF_UNIX || device !== 0 || pathStart === path.length - 1) return undefined;
+  return Buffer.from(path.subarray(pathStart, path.length - 1)).toString('latin1');
 }
 
 function reasonOf(denial: Denial, pod: PodHeader): string | undefined {
@@ -137,8 +155,10 @@ function reasonOf(denial: Denial, pod: PodHeader): string | undefined {
   return reasonText(denial.reason);
 }
 
+const socketOperations: readonly number[] = [Operation.BIND, Operation.CONNECT, Operation.SEND];
+
 const isUnixSocket = ({ operation, device }: Denial): boolean =>
-  device !== 0 && (operation === Operation.CONNECT || operation === Operation.SEND);
+  device !== 0 && socketOperations.includes(operation);
 
 /** What to add to the role, where adding one thing allows the operation. */
 function allowing(
@@ -150,9 +170,13 @@ function allowing(
   if (denial.reason === Reason.FAMILY || denial.operation === Operation.SOCKET) return network;
   const decided = rules[denial.rule - 1];
   if (path !== undefined) return grantFor(denial.operation, { path }, decided, definition);
-  const protocol = protocolNames[denial.protocol];
-  if (denial.device !== 0 || !protocol || denial.port === 0) return undefined;
-  return grantFor(denial.operation, { port: `${protocol}:${denial.port}` }, decided, definition);
+  const name = abstractName(denial);
+  if (name !== undefined)
+    return grantFor(denial.operation, { end: ruleForAbstract(name) }, decided, definition);
+  // Port 0 is nobody's to connect to; to listen on it is to let the kernel choose.
+  const choosing = denial.operation === Operation.LISTEN;
+  if (denial.device !== 0 || !hasEnd(denial) || (denial.port === 0 && !choosing)) return undefined;
+  return grantFor(denial.operation, { end: ruleForEnd(endOf(denial)) }, decided, definition);
 }
 
 /** One line for people. */

@@ -1,6 +1,8 @@
 // Verdicts in words: which line of a policy decided, why where none did, and what to write to allow the
 // operation. The reports of a run and explain both speak from here, so that they say the same.
 import { Operation, Reason } from '../abi.js';
+import { fromByteString } from '../profiles/locate.js';
+import { type End, showAddress, TCP, UDP } from '../profiles/network.js';
 import { builtInPrefix } from '../profiles/policy.js';
 
 /** A line of a policy: a rule, or a section that is `any` or `none` as a whole. */
@@ -22,8 +24,8 @@ export interface Grant {
   line?: number;
 }
 
-/** What an operation was decided upon: a path by which the object is seen, or a port such as `tcp:80`. */
-export type GrantTarget = { path: string } | { port: string };
+/** What an operation was decided upon: a path by which the object is seen, or a rule for just this end. */
+export type GrantTarget = { path: string } | { end: string };
 
 const reasons: Partial<Record<number, string>> = {
   [Reason.UNKNOWN_DEVICE]: 'it lies on a file system that was not mounted when the jail began',
@@ -34,6 +36,9 @@ const reasons: Partial<Record<number, string>> = {
   [Reason.MOVING]: 'it was renamed again and again while its path was read',
   [Reason.TOO_WIDE]: 'it would show a whole file system; files: any allows it',
   [Reason.FAMILY]: 'no rule can name this kind of socket',
+  [Reason.UNCLEAR]: 'its control data may make this address another one; name the host',
+  [Reason.CHOSEN_NAME]: 'the kernel would choose its name; network.bind: ["unix:@*"] allows it',
+  [Reason.CONFIGURES]: 'it would change addresses, routes or links; network: any allows it',
 };
 
 /** Why something was denied; undefined where the role's rules alone decided. */
@@ -51,11 +56,27 @@ export function grantFor(
   decided: PolicyLine | undefined,
   definition: { file: string; line: number } | undefined,
 ): Grant | undefined {
-  const section = sectionFor(operation, target);
-  const text = 'path' in target ? literal(target.path) : target.port;
-  if (section === undefined || decided?.section === 'files.deny') return undefined;
-  return inRole({ section, text }, definition);
+  const section = sectionFor(operation);
+  if (section === undefined || decided?.section.endsWith('.deny')) return undefined;
+  const text = 'path' in target ? literal(target.path) : target.end;
+  const socket = 'path' in target && section.startsWith('network.');
+  return inRole({ section, text: socket ? `unix:${text}` : text }, definition);
 }
+
+/** The rule for an address and a port, as a denial or a question has them; a port alone where the address is any. */
+export function ruleForEnd({ protocol, address, port }: End): string {
+  const name = protocolNames[protocol];
+  const host = address.length === 8 ? showAddress(address) : `[${showAddress(address)}]`;
+  return [name, ...(/[^0]/.test(address) ? [host] : []), ...(port === 0 ? [] : [port])].join(':');
+}
+
+/** The rule for one abstract name, a byte string. Bytes that are no text, and NULs, can only be matched by `*`. */
+export function ruleForAbstract(name: string): string {
+  const text = fromByteString(name).replace(/[\0\ufffd]+/g, '\0');
+  return `unix:@${literal(text).replaceAll('\0', '*')}`;
+}
+
+export const protocolNames: Readonly<Record<number, string>> = { [TCP]: 'tcp', [UDP]: 'udp' };
 
 /** The rule that means this path and no other: what would be a wildcard or a variable goes into brackets. */
 function literal(path: string): string {
@@ -71,7 +92,7 @@ export function inRole(
   return { ...grant, file: definition.file, line: definition.line };
 }
 
-function sectionFor(operation: number, target: GrantTarget): string | undefined {
+function sectionFor(operation: number): string | undefined {
   switch (operation) {
     case Operation.READ:
     case Operation.STAT:
@@ -86,8 +107,7 @@ function sectionFor(operation: number, target: GrantTarget): string | undefined 
       return 'network.bind';
     case Operation.CONNECT:
     case Operation.SEND:
-      // A unix socket is connected to by its path.
-      return 'path' in target ? 'files.write' : 'network.connect';
+      return 'network.connect';
     default:
       return undefined;
   }

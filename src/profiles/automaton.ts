@@ -6,6 +6,10 @@
  * the one that matches the longest path decides; on a tie `deny`, then `write`, then `read`. An object
  * without a name is not granted anything.
  *
+ * There are four lists of rules: for files, for exec, and for connecting to unix sockets and binding them. Each
+ * is decided by itself, but who may write a socket's path needs no rule for sockets: among those, too, the
+ * longest match decides.
+ *
  * The rules become one tree of patterns. The subset construction then walks each file system from its
  * root: a state knows, for each mount that shows the object, where in the tree that name has come to, and
  * which rule was the deepest to match it so far. States that answer alike are joined, and edges that
@@ -30,6 +34,8 @@ export interface Answer {
   access: number;
   rule: number;
   execRule: number;
+  connectRule: number;
+  bindRule: number;
 }
 
 /** Where an edge leads. Without a state nothing below changes the answer. */
@@ -56,7 +62,8 @@ export interface Automaton {
   states: State[];
 }
 
-const grants = { NOTHING: 0, READ: 1, WRITE: 2, EXEC: 3, DENY: 4 } as const;
+/** USE is what a list other than that of files grants. */
+const grants = { NOTHING: 0, READ: 1, WRITE: 2, USE: 3, DENY: 4 } as const;
 type Grant = (typeof grants)[keyof typeof grants];
 
 /** The rule that decides so far. `depth` is how much of the name it matches, relative to the object at hand. */
@@ -74,18 +81,33 @@ function better(a: Verdict, b: Verdict): Verdict {
   return (a.grant - b.grant || b.rule - a.rule) >= 0 ? a : b;
 }
 
-const fileGrants: Record<PathRule['section'], Grant> = {
-  'files.read': grants.READ,
-  'files.write': grants.WRITE,
-  'files.deny': grants.DENY,
-  exec: grants.NOTHING,
+const lists = ['files', 'exec', 'connect', 'bind'] as const;
+type List = (typeof lists)[number];
+
+/** What decides so far, in each list. */
+type Verdicts = Readonly<Record<List, Verdict>>;
+
+const noVerdicts: Verdicts = { files: noRule, exec: noRule, connect: noRule, bind: noRule };
+
+/** In which lists a rule has a say. */
+const grantsOf: Record<PathRule['section'], Partial<Record<List, Grant>>> = {
+  'files.read': { files: grants.READ },
+  'files.write': { files: grants.WRITE },
+  'files.deny': { files: grants.DENY, exec: grants.DENY, connect: grants.DENY, bind: grants.DENY },
+  exec: { exec: grants.USE },
+  'network.connect': { connect: grants.USE },
+  'network.bind': { bind: grants.USE },
+  'network.deny': { connect: grants.DENY, bind: grants.DENY },
 };
-const execGrants: Record<PathRule['section'], Grant> = {
-  'files.read': grants.NOTHING,
-  'files.write': grants.NOTHING,
-  'files.deny': grants.DENY,
-  exec: grants.EXEC,
-};
+
+function mergeVerdicts(a: Verdicts, merge: (list: List, verdict: Verdict) => Verdict): Verdicts {
+  return {
+    files: merge('files', a.files),
+    exec: merge('exec', a.exec),
+    connect: merge('connect', a.connect),
+    bind: merge('bind', a.bind),
+  };
+}
 
 function accessOf({ grant }: Verdict): number {
   switch (grant) {
@@ -93,8 +115,6 @@ function accessOf({ grant }: Verdict): number {
       return Access.READ;
     case grants.WRITE:
       return Access.READ | Access.WRITE;
-    case grants.EXEC:
-      return Access.EXEC;
     case grants.DENY:
       return Access.HIDDEN;
     default:
@@ -112,30 +132,30 @@ interface PatternNode {
   /** This is such a node: every name leads back to it. */
   loops: boolean;
   /** Of the rules whose pattern ends here the one that decides. */
-  files: Verdict;
-  exec: Verdict;
+  verdicts: Verdicts;
 }
 
 class PatternTree {
   readonly root: PatternNode;
   #count = 0;
 
-  constructor(role: LocatedRole, execRules: boolean) {
+  constructor(role: LocatedRole, used: readonly List[]) {
     this.root = this.#node();
     for (const [index, rule] of role.paths.entries())
       for (const { path, pattern } of rule.places) {
         const literal: Component[] = splitPath(path).map((name) => ({ name }));
         const node = this.#reach([...literal, ...parsePattern(pattern)]);
-        const verdict = (grant: Grant): Verdict => ({ depth: 0, grant, rule: index + 1 });
-        const files = fileGrants[rule.section];
-        const exec = execGrants[rule.section];
-        if (files !== grants.NOTHING) node.files = better(node.files, verdict(files));
-        if (execRules && exec !== grants.NOTHING) node.exec = better(node.exec, verdict(exec));
+        const granted = grantsOf[rule.section];
+        node.verdicts = mergeVerdicts(node.verdicts, (list, verdict) => {
+          const grant = granted[list];
+          if (grant === undefined || !used.includes(list)) return verdict;
+          return better(verdict, { depth: 0, grant, rule: index + 1 });
+        });
       }
   }
 
   #node(loops = false): PatternNode {
-    return { id: this.#count++, names: new Map(), globs: new Map(), loops, files: noRule, exec: noRule };
+    return { id: this.#count++, names: new Map(), globs: new Map(), loops, verdicts: noVerdicts };
   }
 
   #reach(components: readonly Component[]): PatternNode {
@@ -188,8 +208,7 @@ interface Name {
   mounts: MountNode | undefined;
   /** The number of the name's components, less those from the file system's root to the object. */
   base: number;
-  files: Verdict;
-  exec: Verdict;
+  verdicts: Verdicts;
 }
 
 /** How a name goes on: with a certain component, or with any that matches exactly these globs. */
@@ -208,15 +227,22 @@ interface Draft extends State {
   stands?: Draft | undefined;
 }
 
+/** Which lists the kernel side will ask beside that of files. */
+export interface Asked {
+  exec: boolean;
+  sockets: boolean;
+}
+
 /** Builds the automaton of `role` for a mount table. Throws a PolicyError for what the kernel side cannot hold. */
-export function buildAutomaton(role: LocatedRole, mounts: readonly Mount[], execRules: boolean): Automaton {
-  return new Builder(role, mounts, execRules).build();
+export function buildAutomaton(role: LocatedRole, mounts: readonly Mount[], asked: Asked): Automaton {
+  return new Builder(role, mounts, asked).build();
 }
 
 class Builder {
   readonly #tree: PatternTree;
   readonly #mounts: MountNode;
-  readonly #execAny: Verdict;
+  /** What holds for `/`. */
+  readonly #start: Verdicts;
   readonly #drafts = new Map<string, Draft>();
   readonly #bySignature = new Map<string, Draft>();
   readonly #matchers = new Map<string, Matcher>();
@@ -225,11 +251,16 @@ class Builder {
   constructor(
     readonly role: LocatedRole,
     mounts: readonly Mount[],
-    execRules: boolean,
+    readonly asked: Asked,
   ) {
-    this.#tree = new PatternTree(role, execRules);
+    const used = lists.filter((list) => list === 'files' || (list === 'exec' ? asked.exec : asked.sockets));
+    this.#tree = new PatternTree(role, used);
     this.#mounts = growMounts(mounts);
-    this.#execAny = role.exec === Scope.ANY ? { ...noRule, grant: grants.EXEC } : noRule;
+    this.#start = {
+      ...noVerdicts,
+      ...(asked.sockets && role.files === Scope.ANY && { files: { ...noRule, grant: grants.WRITE } }),
+      ...(role.exec === Scope.ANY && { exec: { ...noRule, grant: grants.USE } }),
+    };
   }
 
   build(): Automaton {
@@ -269,14 +300,8 @@ class Builder {
         if (hasPaths(node.mount)) names.push({ ...name, ahead, base, mounts: node });
       }
       for (const [component, child] of node.children) {
-        const { nodes, files, exec } = this.#follow(name, component);
-        const depth = way.length + 1;
-        const next = {
-          ...name,
-          nodes,
-          files: deeper(files, name.files, depth),
-          exec: deeper(exec, name.exec, depth),
-        };
+        const { nodes, verdicts } = this.#follow(name, component);
+        const next = { ...name, nodes, verdicts: deeper(verdicts, name.verdicts, way.length + 1) };
         visit(child, [...way, component], next);
       }
     };
@@ -286,17 +311,16 @@ class Builder {
       nodes: start.nodes,
       mounts: this.#mounts,
       base: 0,
-      files: deeper(start.files, noRule, 0),
-      exec: deeper(start.exec, this.#execAny, 0),
+      verdicts: deeper(start.verdicts, this.#start, 0),
     });
     return devices;
   }
 
-  #follow(name: Name, component: string): Pick<Name, 'nodes' | 'files' | 'exec'> {
+  #follow(name: Name, component: string): Pick<Name, 'nodes' | 'verdicts'> {
     return this.#advance(name, { name: component, matches: (glob) => this.#matches(glob, component) });
   }
 
-  #advance({ nodes }: Name, { name, matches }: Step): Pick<Name, 'nodes' | 'files' | 'exec'> {
+  #advance({ nodes }: Name, { name, matches }: Step): Pick<Name, 'nodes' | 'verdicts'> {
     const next: PatternNode[] = [];
     for (const node of nodes) {
       if (node.loops) next.push(node);
@@ -308,17 +332,16 @@ class Builder {
   }
 
   /** The nodes that are reached with these, and the verdict of the rules that end in them. */
-  #arrive(reached: PatternNode[]): Pick<Name, 'nodes' | 'files' | 'exec'> {
+  #arrive(reached: PatternNode[]): Pick<Name, 'nodes' | 'verdicts'> {
     const nodes = new Set<PatternNode>();
-    let [files, exec] = [noRule, noRule];
+    let verdicts = noVerdicts;
     for (const node of reached) {
-      if (node.files !== noRule) files = better(files, node.files);
-      if (node.exec !== noRule) exec = better(exec, node.exec);
+      verdicts = betterOf(verdicts, node.verdicts);
       nodes.add(node);
       if (node.deep) nodes.add(node.deep);
     }
     const live = [...nodes].filter(({ names, globs }) => names.size > 0 || globs.size > 0);
-    return { nodes: live.sort((a, b) => a.id - b.id), files, exec };
+    return { nodes: live.sort((a, b) => a.id - b.id), verdicts };
   }
 
   #matches(glob: string, name: string): boolean {
@@ -350,7 +373,7 @@ class Builder {
         throw this.#tooLarge(`more than ${Limit.MAX_STATES} states`);
       draft = {
         number: 0,
-        answer: answerOf(canonical),
+        answer: answerOf(canonical, this.asked),
         hidden: canonical.length === 0,
         names: [],
         done: false,
@@ -389,10 +412,11 @@ class Builder {
   #step(names: readonly Name[], step: Step): Name[] {
     const next: Name[] = [];
     for (const name of names) {
-      const files = { ...name.files, depth: name.files.depth - 1 };
-      const exec = { ...name.exec, depth: name.exec.depth - 1 };
+      const verdicts = mergeVerdicts(name.verdicts, (_, verdict) =>
+        verdict === noRule ? noRule : { ...verdict, depth: verdict.depth - 1 },
+      );
       if (name.ahead.length > 0) {
-        if (name.ahead[0] === step.name) next.push({ ...name, ahead: name.ahead.slice(1), files, exec });
+        if (name.ahead[0] === step.name) next.push({ ...name, ahead: name.ahead.slice(1), verdicts });
         continue;
       }
       const mounts = step.name === undefined ? undefined : name.mounts?.children.get(step.name);
@@ -403,8 +427,7 @@ class Builder {
         ...name,
         nodes: reached.nodes,
         mounts,
-        files: deeper(reached.files, files, name.base),
-        exec: deeper(reached.exec, exec, name.base),
+        verdicts: deeper(reached.verdicts, verdicts, name.base),
       });
     }
     return next;
@@ -443,11 +466,11 @@ class Builder {
 
   /** What the state answers to every name. States of which one leads to another that is not done are told apart. */
   #signatureOf(draft: Draft): string {
-    const text = ({ access, rule, execRule, state }: Target): string => {
+    const text = ({ access, rule, execRule, connectRule, bindRule, state }: Target): string => {
       const behind = state as Draft | undefined;
       const to =
         behind === draft ? 'self' : behind && idOf(this.#ids, behind.done ? standing(behind) : behind);
-      return `${access}/${rule}/${execRule}/${to ?? ''}`;
+      return `${access}/${rule}/${execRule}/${connectRule}/${bindRule}/${to ?? ''}`;
     };
     const names = draft.names.map(([name, target]) => `${name}/${text(target)}`);
     const globs = draft.globs?.targets.map((target) => (target ? text(target) : '-')) ?? [];
@@ -477,8 +500,16 @@ function idOf(ids: Map<object, number>, object: object | undefined): number | un
 }
 
 /** A rule that matches the object itself, `depth` components deep, outweighs all that matched above it. */
-function deeper(here: Verdict, above: Verdict, depth: number): Verdict {
-  return here === noRule ? above : { ...here, depth };
+function deeper(here: Verdicts, above: Verdicts, depth: number): Verdicts {
+  if (here === noVerdicts) return above;
+  return mergeVerdicts(above, (list, verdict) =>
+    here[list] === noRule ? verdict : { ...here[list], depth },
+  );
+}
+
+function betterOf(a: Verdicts, b: Verdicts): Verdicts {
+  if (a === noVerdicts || b === noVerdicts) return a === noVerdicts ? b : a;
+  return mergeVerdicts(a, (list, verdict) => (b[list] === noRule ? verdict : better(verdict, b[list])));
 }
 
 /** The state that takes the place of a finished one. */
@@ -505,7 +536,13 @@ function sameTarget(a: Target, b: Target): boolean {
 }
 
 function sameAnswer(a: Answer, b: Answer): boolean {
-  return a.access === b.access && a.rule === b.rule && a.execRule === b.execRule;
+  return (
+    a.access === b.access &&
+    a.rule === b.rule &&
+    a.execRule === b.execRule &&
+    a.connectRule === b.connectRule &&
+    a.bindRule === b.bindRule
+  );
 }
 
 /** Names that are shown in the same way whatever came before: their order does not count, nor do equal ones. */
@@ -514,7 +551,7 @@ function canonicalize(names: readonly Name[]): Name[] {
   const live = names.filter(({ ahead, nodes }) => ahead.length > 0 || nodes.length > 0);
   // What matches below this depth is outweighed by whatever matches next; only the order among such counts.
   const floor = Math.min(...live.map(({ base }) => base));
-  const depths = names.flatMap(({ files, exec }) => [files.depth, exec.depth]);
+  const depths = names.flatMap(({ verdicts }) => lists.map((list) => verdicts[list].depth));
   const low = [...new Set(depths.filter((depth) => depth <= floor && depth !== Number.NEGATIVE_INFINITY))];
   low.sort((a, b) => b - a);
   const ground = Number.isFinite(floor) ? floor : 0;
@@ -525,13 +562,13 @@ function canonicalize(names: readonly Name[]): Name[] {
   const result = new Map<string, Name>();
   let settled: Name | undefined;
   for (const name of names) {
-    const one = { ...name, files: settle(name.files), exec: settle(name.exec) };
+    const one = { ...name, verdicts: mergeVerdicts(name.verdicts, (_, verdict) => settle(verdict)) };
     if (one.mounts?.children.size === 0) one.mounts = undefined;
     if (one.ahead.length === 0 && one.nodes.length === 0) one.base = 0;
     if (one.ahead.length === 0 && one.nodes.length === 0 && !one.mounts) {
       // Nothing can change such a name's verdicts or take the name away, so all of them are one.
       const both = settled ?? one;
-      settled = { ...one, files: better(both.files, one.files), exec: better(both.exec, one.exec) };
+      settled = { ...one, verdicts: betterOf(both.verdicts, one.verdicts) };
     } else {
       result.set(keyOf(one), one);
     }
@@ -542,34 +579,64 @@ function canonicalize(names: readonly Name[]): Name[] {
   ];
 }
 
-/** An object's only name: its next match outweighs all before, however long that was. */
+/**
+ * An object's only name: its next match outweighs all before, however long that was. How the lists for sockets
+ * and that for files compare is kept.
+ */
 function canonicalizeOnly(name: Name): Name {
   const mounts = name.mounts?.children.size === 0 ? undefined : name.mounts;
   const dead = name.ahead.length === 0 && name.nodes.length === 0;
   const base = dead ? 0 : name.base;
-  const settle = (verdict: Verdict): Verdict =>
-    verdict.depth === base || verdict.depth === Number.NEGATIVE_INFINITY
+  const { files, exec, connect, bind } = name.verdicts;
+  const compared = [files.depth, connect.depth, bind.depth].filter(Number.isFinite).sort((a, b) => b - a);
+  const ranks = connect === noRule && bind === noRule ? [files.depth] : [...new Set(compared)];
+  const settle = (verdict: Verdict, rank: number): Verdict =>
+    verdict.depth === base - rank || verdict.depth === Number.NEGATIVE_INFINITY
       ? verdict
-      : { ...verdict, depth: base };
-  return { ...name, mounts, base, files: settle(name.files), exec: settle(name.exec) };
+      : { ...verdict, depth: base - rank };
+  const verdicts = {
+    files: settle(files, ranks.indexOf(files.depth)),
+    exec: settle(exec, 0),
+    connect: settle(connect, ranks.indexOf(connect.depth)),
+    bind: settle(bind, ranks.indexOf(bind.depth)),
+  };
+  return { ...name, mounts, base, verdicts };
 }
 
-function keyOf({ ahead, nodes, mounts, base, files, exec }: Name): string {
+function keyOf({ ahead, nodes, mounts, base, verdicts }: Name): string {
   let key = `${ahead.length > 0 ? ahead.join('/') : ''};${mounts?.id ?? ''};${base};`;
   for (const node of nodes) key += `${node.id},`;
-  return `${key};${files.depth}:${files.grant}:${files.rule};${exec.depth}:${exec.grant}:${exec.rule}`;
+  for (const list of lists) {
+    const { depth, grant, rule } = verdicts[list];
+    key += `;${depth}:${grant}:${rule}`;
+  }
+  return key;
 }
 
-function answerOf(names: readonly Name[]): Answer {
-  let [files, exec] = [noRule, noRule];
-  for (const name of names) {
-    if (name.ahead.length > 0) continue;
-    files = better(files, name.files);
-    exec = better(exec, name.exec);
-  }
+function answerOf(names: readonly Name[], { sockets }: Asked): Answer {
+  let verdicts = noVerdicts;
+  for (const name of names) if (name.ahead.length === 0) verdicts = betterOf(verdicts, name.verdicts);
+  const { files, exec } = verdicts;
   // files.deny also takes exec away, but from exec's point of view no files.read lies deeper.
-  const access = accessOf(files) | (accessOf(exec) & Access.EXEC);
-  return { access, rule: files.rule, execRule: exec.rule };
+  let access = accessOf(files) | (exec.grant === grants.USE ? Access.EXEC : 0);
+  const answer = { rule: files.rule, execRule: exec.rule, connectRule: 0, bindRule: 0 };
+  if (sockets) {
+    const connect = forSockets(verdicts.connect, files);
+    const bind = forSockets(verdicts.bind, files);
+    if (connect.grant === grants.USE) access |= Access.CONNECT;
+    if (bind.grant === grants.USE) access |= Access.BIND;
+    answer.connectRule = connect.rule;
+    answer.bindRule = bind.rule;
+  }
+  return { access, ...answer };
+}
+
+/** The right to write a socket's path is one to use the socket, unless a longer match, or one as long, denies it. */
+function forSockets(own: Verdict, files: Verdict): Verdict {
+  if (own.grant === grants.USE) return own;
+  if (files.grant === grants.WRITE && (own.grant !== grants.DENY || files.depth > own.depth))
+    return { ...files, grant: grants.USE };
+  return own.grant === grants.DENY ? own : { ...files, grant: grants.NOTHING };
 }
 
 function unrecognizable(component: string, target: Target, role: LocatedRole): PolicyError {

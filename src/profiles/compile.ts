@@ -18,10 +18,20 @@ import {
   Scope,
 } from '../abi.js';
 import { type Automaton, buildAutomaton, type Target } from './automaton.js';
+import {
+  type Direction,
+  decideAbstract,
+  decideEnd,
+  encodeAbstracts,
+  encodeAddresses,
+  noRule,
+  tableAbstracts,
+} from './endpoints.js';
 import { splitPath, toByteString } from './locate.js';
 import { type Mount, visibleMounts } from './mounts.js';
-import type { Matcher } from './pattern.js';
-import type { LocatedRole, Port, RuleSource } from './policy.js';
+import type { End } from './network.js';
+import { type Matcher, TooManyRows } from './pattern.js';
+import { isNetworkSection, type LocatedRole, PolicyError, type RuleSource } from './policy.js';
 
 export interface CompiledRole {
   /** The key of `roles` and `role_rules`: equal compiled roles have equal digests. Never 0. */
@@ -49,17 +59,25 @@ export function compile(role: LocatedRole, mounts: readonly Mount[]): CompiledRo
   // every other rule outweighs.
   const execRules = role.exec === Scope.RULES || denies(role);
   const exec = execRules ? Scope.RULES : role.exec;
-  const flags = role.paths.some((rule) => rule.section === 'files.deny') ? RoleFlag.HIDES : 0;
+  const sockets = role.paths.some(({ section }) => isNetworkSection(section));
+  const hides = role.paths.some((rule) => rule.section === 'files.deny');
+  const flags = (hides ? RoleFlag.HIDES : 0) | (sockets ? RoleFlag.SOCKETS : 0);
   const encoded = Role.encode({ id: role.id, files: role.files, exec, network: role.network, flags });
-  const walked = role.files === Scope.RULES || execRules;
-  const { entries, globs } = walked
-    ? encodeAutomaton(buildAutomaton(role, visibleMounts(mounts), execRules), epochsOf(mounts))
-    : { entries: [], globs: new Uint8Array() };
-  for (const [index, rule] of role.ports.entries()) {
-    const kind = rule.section === 'network.bind' ? KeyKind.BIND : KeyKind.CONNECT;
-    const number = role.paths.length + index + 1;
-    entries.push([encodeKey(kind, portState(rule)), encodeRule({ rule: number })]);
-  }
+  const walked = role.files === Scope.RULES || execRules || sockets;
+  const automaton: Automaton = walked
+    ? buildAutomaton(role, visibleMounts(mounts), { exec: execRules, sockets })
+    : { devices: [], states: [] };
+  const abstracts = tableNames(role);
+  const { globs, starts } = encodeMatchers([
+    ...automaton.states.flatMap(({ globs }) => globs?.matcher ?? []),
+    ...abstracts.map(({ matcher }) => matcher),
+  ]);
+  if (globs.length > Limit.MAX_GLOB_ROWS * GlobRow.size) throw tooManyRows(role);
+  const entries = [
+    ...encodeAutomaton(automaton, epochsOf(mounts), starts),
+    ...encodeAddresses(role.addresses, role.paths.length + 1),
+    ...abstracts.flatMap((table) => encodeAbstracts(table, starts.get(table.matcher) ?? 0)),
+  ];
   entries.sort(([a], [b]) => Buffer.compare(a, b));
   return {
     digest: digestOf(encoded, entries, globs),
@@ -69,12 +87,22 @@ export function compile(role: LocatedRole, mounts: readonly Mount[]): CompiledRo
     role: encoded,
     entries,
     globs,
-    rules: [...role.paths.map(sourceOf), ...role.ports.map(sourceOf)],
+    rules: [...role.paths, ...role.addresses, ...role.abstracts].map(sourceOf),
   };
 }
 
-function portState({ protocol, port }: Port): number {
-  return ((protocol << 16) | port) >>> 0;
+function tableNames(role: LocatedRole): ReturnType<typeof tableAbstracts> {
+  try {
+    return tableAbstracts(role.abstracts, role.paths.length + role.addresses.length + 1);
+  } catch (error) {
+    throw error instanceof TooManyRows ? tooManyRows(role) : error;
+  }
+}
+
+function tooManyRows({ name, abstracts: [rule] }: LocatedRole): PolicyError {
+  const { file, line, column } = rule ?? { file: '', line: 0, column: 0 };
+  const message = `the wildcards of role ${name} compile to more than ${Limit.MAX_GLOB_ROWS} rows; use fewer`;
+  return new PolicyError([{ code: 'BAD_PATH', file, line, column, where: `roles.${name}.network`, message }]);
 }
 
 function denies(role: LocatedRole): boolean {
@@ -108,14 +136,15 @@ function epochsOf(mounts: readonly Mount[]): Map<number, number> {
 function encodeAutomaton(
   { devices, states }: Automaton,
   epochs: ReadonlyMap<number, number>,
-): Pick<CompiledRole, 'entries' | 'globs'> {
+  starts: ReadonlyMap<Matcher, number>,
+): CompiledRole['entries'] {
   const entries: CompiledRole['entries'] = [];
-  const { globs, starts } = encodeMatchers(states.flatMap(({ globs }) => globs?.matcher ?? []));
-  const encode = ({ access, rule, execRule, state }: Target): Uint8Array => {
-    if (!state) return encodeRule({ access, rule, execRule, flags: RuleFlag.LEAF });
+  const encode = ({ access, rule, execRule, connectRule, bindRule, state }: Target): Uint8Array => {
+    const answer = { ...noRule, access, rule, execRule, connectRule, bindRule };
+    if (!state) return Rule.encode({ ...answer, flags: RuleFlag.LEAF });
     const flags = (state.any ? RuleFlag.HAS_ANY : 0) | (state.names.length > 0 ? RuleFlag.HAS_NAMES : 0);
     const glob = state.globs ? starts.get(state.globs.matcher) : 0;
-    return encodeRule({ access, rule, execRule, state: state.number, flags, glob: glob ?? 0 });
+    return Rule.encode({ ...answer, state: state.number, flags, glob: glob ?? 0 });
   };
   for (const [device, target] of devices)
     entries.push([encodeDeviceKey(device, epochs.get(device) ?? 0), encode(target)]);
@@ -125,7 +154,7 @@ function encodeAutomaton(
       if (target) entries.push([encodeGlobKey(number, match + 1), encode(target)]);
     if (any) entries.push([encodeKey(KeyKind.ANY_NAME, number), encode(any)]);
   }
-  return { entries, globs };
+  return entries;
 }
 
 /** All matchers in one table. Row 0 leads nowhere. A row's `match` is the matcher's, counted from 1. */
@@ -143,10 +172,6 @@ function encodeMatchers(matchers: readonly Matcher[]): { globs: Uint8Array; star
     }
   }
   return { globs: rows.length > 1 ? Buffer.concat(rows) : new Uint8Array(), starts };
-}
-
-function encodeRule(rule: Partial<Rule>): Uint8Array {
-  return Rule.encode({ state: 0, access: 0, rule: 0, execRule: 0, flags: 0, glob: 0, ...rule });
 }
 
 function encodeKey(kind: KeyKind, state: number, name = ''): Uint8Array {
@@ -173,12 +198,18 @@ export interface PathQuestion {
   access: number;
 }
 
-/** What an operation asks of a port: to bind it, or to connect to it on any host. */
-export interface PortQuestion extends Port {
-  kind: typeof KeyKind.BIND | typeof KeyKind.CONNECT;
+/** What an operation asks of one end of a connection: its own to bind it, the other to connect or send to it. */
+export interface EndQuestion extends End {
+  direction: Direction;
 }
 
-export type Question = PathQuestion | PortQuestion;
+/** What an operation asks of an abstract name, a byte string. */
+export interface AbstractQuestion {
+  direction: Direction;
+  name: string;
+}
+
+export type Question = PathQuestion | EndQuestion | AbstractQuestion;
 
 export interface Decision {
   granted: boolean;
@@ -189,16 +220,20 @@ export interface Decision {
 
 /** Answers as the kernel side does, from the same entries. It must be changed together with that. */
 export function decide(compiled: CompiledRole, question: Question): Decision {
-  const scope = scopeFor(question, Role.decode(compiled.role));
-  if (scope !== Scope.RULES) return { granted: scope === Scope.ANY, rule: 0, reason: Reason.RULE };
+  const role = Role.decode(compiled.role);
+  const scope = scopeFor(question, role);
   const map = new Map(compiled.entries.map(([key, value]) => [Buffer.from(key).toString('latin1'), value]));
+  const bytesAt = (key: Uint8Array) => map.get(Buffer.from(key).toString('latin1'));
   const find = (key: Uint8Array): Rule | undefined => {
-    const value = map.get(Buffer.from(key).toString('latin1'));
+    const value = bytesAt(key);
     return value && Rule.decode(value);
   };
-  if ('kind' in question) {
-    const rule = find(encodeKey(question.kind, portState(question)));
-    return { granted: rule !== undefined, rule: rule?.rule ?? 0, reason: Reason.RULE };
+  if (scope !== Scope.RULES) return { granted: scope === Scope.ANY, rule: 0, reason: Reason.RULE };
+  if ('protocol' in question)
+    return { ...decideEnd(bytesAt, question.direction, question), reason: Reason.RULE };
+  if ('name' in question) {
+    const match = (row: number, name: string) => matchRow(compiled.globs, row, name);
+    return { ...decideAbstract(bytesAt, question.direction, question.name, match), reason: Reason.RULE };
   }
 
   const { device, epoch = 0, path, access } = question;
@@ -219,13 +254,24 @@ export function decide(compiled: CompiledRole, question: Question): Decision {
     if (!next) break;
     at = next;
   }
-  const granted = (at.access & access) === access;
-  return { granted, rule: access & Access.EXEC ? at.execRule : at.rule, reason: Reason.RULE };
+  const sockets = access & (Access.CONNECT | Access.BIND) && !(role.flags & RoleFlag.SOCKETS);
+  const wanted = sockets ? Access.READ | Access.WRITE : access;
+  return { granted: (at.access & wanted) === wanted, rule: ruleFor(wanted, at), reason: Reason.RULE };
 }
 
-function scopeFor(question: Question, { files, exec, network }: Role): number {
-  if ('kind' in question) return network;
-  return question.access & Access.EXEC ? exec : files;
+function ruleFor(access: number, { rule, execRule, connectRule, bindRule }: Rule): number {
+  if (access & Access.EXEC) return execRule;
+  if (access & Access.CONNECT) return connectRule;
+  return access & Access.BIND ? bindRule : rule;
+}
+
+/** Which word decides. A unix socket with a path needs a network, and without unix: rules the right to write. */
+function scopeFor(question: Question, { files, exec, network, flags }: Role): number {
+  if (!('path' in question)) return network;
+  if (question.access & Access.EXEC) return exec;
+  if (!(question.access & (Access.CONNECT | Access.BIND))) return files;
+  if (network !== Scope.RULES) return network;
+  return flags & RoleFlag.SOCKETS ? Scope.RULES : files;
 }
 
 /** The match of the row that `name` leads to from `row`; 0 for none. */

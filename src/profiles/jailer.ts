@@ -17,7 +17,7 @@
  */
 import { isMap, isScalar, isSeq, type Node } from 'yaml';
 import type { Entry, Reader, Shape } from './document.js';
-import type { PathList, Place, Policy, Port, RoleDefinition, Written } from './policy.js';
+import type { NetworkList, PathList, Place, Policy, RoleDefinition } from './policy.js';
 import { checkPath, type Fault } from './rulepath.js';
 
 const maxPorts = 4096;
@@ -432,7 +432,7 @@ function readNetwork(
   list: Entry | undefined,
   flag: Flag,
 ): NonNullable<RoleDefinition['network']> {
-  const ports: Record<Direction, Written<Port>[]> = { bind: [], connect: [] };
+  const ports: Record<Direction | 'deny', NetworkList> = { bind: [], connect: [], deny: [] };
   const denying: Spot[] = [];
   const seen = new Map<string, { allow: boolean; line: number }>();
   for (const { rule, allow, spot } of rulesOf(reader, list, portShape)) {
@@ -451,7 +451,13 @@ function readNetwork(
         if (allow)
           ports[direction].push({
             ...spot.place,
-            value: { protocol: protocols[read.protocol] as number, port },
+            value: {
+              text,
+              kind: 'address',
+              protocol: protocols[read.protocol] as number,
+              first: port,
+              last: port,
+            },
           });
         return [];
       }),

@@ -10,6 +10,7 @@ import {
   type PathRule,
   PolicyError,
   type PolicyProblem,
+  pathOf,
   type ResolvedRole,
   type RulePlace,
 } from './policy.js';
@@ -49,7 +50,7 @@ export function locate(role: ResolvedRole, readLink: ReadLink): LocatedRole {
   const read = remember(readLink);
   const paths: LocatedRole['paths'] = [];
   for (const rule of role.paths) {
-    const { path, pattern } = splitPattern(toByteString(rule.text));
+    const { path, pattern } = splitPattern(toByteString(pathOf(rule)));
     const { object, links, fault } = follow(path, read);
     if (fault) problems.push(problemOf(rule, fault));
     // What a wildcard matches is no link's name but an object's.

@@ -6,9 +6,9 @@
 import { isMap, isScalar, isSeq, type Node } from 'yaml';
 import { type Entry, type Reader, readDocument, type Shape } from './document.js';
 import { isJailer, readJailer } from './jailer.js';
-import type { PathList, Policy, Port, RoleDefinition, SetDefinition, Written } from './policy.js';
+import { canonicalTarget, readTarget } from './network.js';
+import type { NetworkList, PathList, Place, Policy, RoleDefinition, SetDefinition } from './policy.js';
 import { checkPath, type Fault } from './rulepath.js';
-import { nearest } from './spelling.js';
 
 const policyShape: Shape = {
   known: ['version', 'sets', 'roles'],
@@ -20,11 +20,10 @@ const roleShape: Shape = {
   unenforced: { allow: 'powers', 'on-denial': 'reactions to a denial' },
 };
 const filesShape: Shape = { known: ['read', 'write', 'deny'] };
-const networkShape: Shape = { known: ['bind', 'connect'], unenforced: { deny: 'denied addresses' } };
+const networkShape: Shape = { known: ['bind', 'connect', 'deny'] };
 
 const namePattern = /^[a-z][a-z0-9_-]*$/;
 const notAName = 'is not a name; names begin with a lower-case letter and go on with a-z, 0-9, - and _';
-const protocols: Readonly<Record<string, number>> = { tcp: 6, udp: 17 };
 
 /**
  * Parses and checks `source`; `file` is what problems call it.
@@ -131,17 +130,33 @@ function readFiles(reader: Reader, node: Node, where: string): RoleDefinition['f
 }
 
 function readNetwork(reader: Reader, node: Node, where: string): RoleDefinition['network'] {
-  if (!isMap(node)) return reader.word(node, where, ['any', 'none'], 'bind and connect with a list each');
+  if (!isMap(node))
+    return reader.word(node, where, ['any', 'none'], 'bind, connect and deny with a list each');
   const entries = reader.entries(node, where, networkShape);
-  const ports = (key: string): Written<Port>[] => {
+  const targets = (key: string): NetworkList => {
     const entry = entries.get(key);
-    if (!entry) return [];
-    return reader.list(entry.value, entry.where, (text, place, at) => {
-      const port = readPort(text);
-      return 'protocol' in port ? port : reader.report(port.code, place, at, port.message);
-    });
+    return entry ? readTargets(reader, entry, key === 'deny') : [];
   };
-  return { bind: ports('bind'), connect: ports('connect') };
+  return { bind: targets('bind'), connect: targets('connect'), deny: targets('deny') };
+}
+
+/** A rule may be written in several ways, and in each of them it is there once. */
+function readTargets(reader: Reader, { value, where }: Entry, denying: boolean): NetworkList {
+  const seen = new Map<string, Place & { text: string }>();
+  return reader.list(value, where, (text, place, at) => {
+    const target = readTarget(text, denying);
+    if ('code' in target) return reader.report(target.code, place, at, target.message);
+    const earlier = seen.get(canonicalTarget(target));
+    if (earlier)
+      return reader.report(
+        'DUPLICATE',
+        place,
+        at,
+        `${text} says what ${earlier.text} on line ${earlier.line} does; keep one`,
+      );
+    seen.set(canonicalTarget(target), { ...place, text });
+    return target;
+  });
 }
 
 function readPaths(reader: Reader, node: Node, where: string): PathList {
@@ -157,34 +172,4 @@ function checkReference(text: string): Fault | undefined {
     code: 'BAD_NAME',
     message: `${JSON.stringify(text)} is not a name of a set; write it like "@runtime"`,
   };
-}
-
-/** A port as a rule names it, or why no rule can. */
-export function readPort(text: string): Port | Fault {
-  const bad = (message: string): Fault => ({
-    code: 'BAD_PORT',
-    message: `${JSON.stringify(text)} ${message}`,
-  });
-  const later = (subject: string): Fault => ({
-    code: 'NOT_ENFORCED',
-    message: `${JSON.stringify(text)}: this version does not enforce ${subject} yet; write tcp:PORT or udp:PORT`,
-  });
-  const swapped = /^([0-9]+)\/(tcp|udp)$/i.exec(text);
-  if (swapped) return bad(`is not how ports are written; write ${swapped[2]?.toLowerCase()}:${swapped[1]}`);
-  const [scheme = '', ...rest] = text.split(':');
-  if (scheme === 'unix') return later('rules for unix sockets');
-  const protocol = Object.hasOwn(protocols, scheme) ? protocols[scheme] : undefined;
-  if (protocol === undefined) {
-    const meant = nearest(scheme, Object.keys(protocols));
-    return bad(`does not begin with tcp: or udp:; ${meant ? `did you mean ${meant}:?` : 'write tcp:PORT'}`);
-  }
-  if (rest.length > 1) return later('addresses');
-  const port = rest[0] ?? '';
-  if (/^[0-9]+-[0-9]+$/.test(port)) return later('port ranges');
-  if (/[*?]/.test(port)) return later('wildcards for ports');
-  if (/[./]/.test(port)) return later('addresses');
-  if (!/^[1-9][0-9]*$/.test(port))
-    return bad('has no port number; write tcp:PORT with a PORT from 1 to 65535');
-  if (Number(port) > 65535) return bad('is an impossible port; ports go from 1 to 65535');
-  return { protocol, port: Number(port) };
 }

@@ -157,14 +157,17 @@ export interface Matcher {
   matches: number[][];
 }
 
+/** NUL and the slash are in no name of a file. */
+const notInNames: readonly number[] = [0, 0x2f];
+
 /** More rows than this in one role's matchers are refused. */
 export class TooManyRows extends Error {}
 
 /**
- * One automaton for all `globs` at once.
+ * One automaton for all `globs` at once; no wildcard stands for the bytes `stops`.
  * @throws TooManyRows when it has more than `limit` rows
  */
-export function matcherOf(globs: readonly string[], limit: number): Matcher {
+export function matcherOf(globs: readonly string[], limit: number, stops = notInNames): Matcher {
   const rows: Matcher['rows'] = [];
   const matches: number[][] = [];
   const matchNumbers = new Map<string, number>();
@@ -201,11 +204,10 @@ export function matcherOf(globs: readonly string[], limit: number): Matcher {
     for (const { edges } of pending[number] ?? [])
       for (const { from, to, target } of edges)
         for (let byte = from; byte <= to; byte++) reached[byte]?.add(target);
-    // NUL and the slash are in no name.
     const row = rows[number];
     if (row)
       row.next = reached.map((positions, byte) =>
-        positions.size === 0 || byte === 0 || byte === 0x2f ? undefined : rowOf(positions),
+        positions.size === 0 || stops.includes(byte) ? undefined : rowOf(positions),
       );
   }
   return { rows, matches };
@@ -216,4 +218,9 @@ export function matchName({ rows }: Matcher, name: string): number | undefined {
   let at: number | undefined = 0;
   for (let i = 0; i < name.length && at !== undefined; i++) at = rows[at]?.next[name.charCodeAt(i)];
   return at === undefined ? undefined : rows[at]?.match;
+}
+
+/** How many bytes of a name the glob spells out. */
+export function spelledOut(glob: string): number {
+  return tokensOf(glob).filter(({ kind }) => kind === 'byte').length;
 }

@@ -4,6 +4,7 @@
  * `CompiledRole`, is in compile.ts. All but the compiled form are plain JSON values.
  */
 import type { Scope } from '../abi.js';
+import type { AbstractTarget, AddressTarget, NetworkTarget } from './network.js';
 
 /** Where something is written. Lines and columns count from 1; line 0 means the file as a whole. */
 export interface Place {
@@ -20,19 +21,15 @@ export interface Written<T> extends Place {
   value: T;
 }
 
-/** A port as a rule names it: an IP protocol number (6 TCP, 17 UDP) and 1..65535. */
-export interface Port {
-  protocol: number;
-  port: number;
-}
-
 /** The parts of a role that decide, each of which may also be `any` or `none` as a whole. */
 export type Section = 'files' | 'exec' | 'network';
-export type PathSection = 'files.read' | 'files.write' | 'files.deny' | 'exec';
-export type PortSection = 'network.bind' | 'network.connect';
+export type NetworkSection = 'network.bind' | 'network.connect' | 'network.deny';
+/** Unix sockets with a path are files, too. */
+export type PathSection = 'files.read' | 'files.write' | 'files.deny' | 'exec' | NetworkSection;
 
 /** A list of absolute paths and `@set` references. */
 export type PathList = Written<string>[];
+export type NetworkList = Written<NetworkTarget>[];
 
 export interface SetDefinition extends Place {
   name: string;
@@ -50,7 +47,7 @@ export interface RoleDefinition extends Place {
   mode?: 'enforce' | 'audit';
   files?: 'any' | 'none' | { read: PathList; write: PathList; deny: PathList };
   exec?: 'any' | 'none' | PathList;
-  network?: 'any' | 'none' | { bind: Written<Port>[]; connect: Written<Port>[] };
+  network?: 'any' | 'none' | { bind: NetworkList; connect: NetworkList; deny: NetworkList };
   /** Where the sections are written; the role's own place stands in for one that is missing. */
   sections?: Partial<Record<Section, Place>>;
 }
@@ -66,19 +63,36 @@ export interface Policy {
 
 /** A rule as a report shows it: its text, the section it stands in, and its place. */
 export interface RuleSource extends Place {
-  section: PathSection | PortSection;
-  /** The path, or `tcp:80`. */
+  section: PathSection;
+  /** The rule as it is written: a path, or in a network section `tcp:80`. */
   text: string;
   /** The set whose entry this is; absent when the role itself lists it. */
   set?: string;
 }
 
+/** In a network section the text is `unix:` and a path. */
 export interface PathRule extends RuleSource {
   section: PathSection;
 }
 
-export interface PortRule extends RuleSource, Port {
-  section: PortSection;
+/** What stands in front of the path of a rule in a network section. */
+const unixPrefix = 'unix:';
+
+/** The path that a rule names. */
+export function pathOf({ section, text }: PathRule): string {
+  return isNetworkSection(section) ? text.slice(unixPrefix.length) : text;
+}
+
+export function isNetworkSection(section: PathSection): section is NetworkSection {
+  return section.startsWith('network.');
+}
+
+export interface AddressRule extends RuleSource, AddressTarget {
+  section: NetworkSection;
+}
+
+export interface AbstractRule extends RuleSource, AbstractTarget {
+  section: NetworkSection;
 }
 
 /** A role with its bases and sets applied. A section that nobody wrote is NONE. */
@@ -95,7 +109,8 @@ export interface ResolvedRole {
   exec: Scope;
   network: Scope;
   paths: PathRule[];
-  ports: PortRule[];
+  addresses: AddressRule[];
+  abstracts: AbstractRule[];
   /** The variables that its paths may have, which bindVariables() replaces. */
   vars: string[];
 }

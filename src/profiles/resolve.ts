@@ -1,7 +1,11 @@
 /** Applies `extends` and sets: from what files say to what each role is. */
 import { Scope } from '../abi.js';
+import type { NetworkTarget } from './network.js';
 import {
+  type AbstractRule,
+  type AddressRule,
   builtInPrefix,
+  type NetworkSection,
   type PathList,
   type PathRule,
   type PathSection,
@@ -9,9 +13,6 @@ import {
   type Policy,
   PolicyError,
   type PolicyProblem,
-  type Port,
-  type PortRule,
-  type PortSection,
   type ResolvedRole,
   type RoleDefinition,
   type Section,
@@ -236,13 +237,15 @@ function expand(entries: PathList, set: string | undefined, sets: ReadonlyMap<st
   return [...paths.values()];
 }
 
+type AnyRule = PathRule | AddressRule | AbstractRule;
+
 /** What a role says, with all that it extends. An absent scope is one that nobody has written. */
 interface Layer {
   audit?: boolean;
   vars: Set<string>;
   scopes: Map<Section, { scope: Scope; place: Place }>;
   /** By section and text: a rule that comes by two ways is one rule. */
-  rules: Map<string, PathRule | PortRule>;
+  rules: Map<string, AnyRule>;
 }
 
 function emptyLayer(): Layer {
@@ -301,12 +304,12 @@ function ownLayer(role: RoleDefinition, sets: ReadonlyMap<string, Path[]>): Laye
     const place = placeOf(role.sections?.[section] ?? role);
     if (says) layer.scopes.set(section, { scope: scopeOf(says), place });
   }
-  const add = (rule: PathRule | PortRule) => layer.rules.set(`${rule.section} ${rule.text}`, rule);
+  const add = (rule: AnyRule) => layer.rules.set(`${rule.section} ${rule.text}`, rule);
   for (const [section, list] of pathLists(role))
     for (const path of expand(list, undefined, sets)) add(pathRule(path, section));
   if (typeof role.network === 'object') {
-    for (const port of role.network.bind) add(portRule(port, 'network.bind'));
-    for (const port of role.network.connect) add(portRule(port, 'network.connect'));
+    for (const list of ['bind', 'connect', 'deny'] as const)
+      for (const target of role.network[list]) add(networkRule(target, `network.${list}`));
   }
   return layer;
 }
@@ -320,10 +323,10 @@ function pathRule(path: Path, section: PathSection): PathRule {
   return { section, text: path.value, ...placeOf(path), ...(path.set !== undefined && { set: path.set }) };
 }
 
-function portRule(written: Written<Port>, section: PortSection): PortRule {
-  const { protocol, port } = written.value;
-  const text = `${protocol === 6 ? 'tcp' : 'udp'}:${port}`;
-  return { section, text, ...placeOf(written), protocol, port };
+/** A unix socket with a path is found by it, as files are. */
+function networkRule({ value, ...place }: Written<NetworkTarget>, section: NetworkSection): AnyRule {
+  const source = { section, text: value.text, ...placeOf(place) };
+  return value.kind === 'path' ? source : { ...value, ...source };
 }
 
 function finish(role: RoleDefinition, layer: Layer): ResolvedRole {
@@ -339,8 +342,9 @@ function finish(role: RoleDefinition, layer: Layer): ResolvedRole {
     files: scopeOfSection('files'),
     exec: scopeOfSection('exec'),
     network: scopeOfSection('network'),
-    paths: rules.filter((rule): rule is PathRule => !('protocol' in rule)),
-    ports: rules.filter((rule): rule is PortRule => 'protocol' in rule),
+    paths: rules.filter((rule): rule is PathRule => !('kind' in rule)),
+    addresses: rules.filter((rule): rule is AddressRule => 'kind' in rule && rule.kind === 'address'),
+    abstracts: rules.filter((rule): rule is AbstractRule => 'kind' in rule && rule.kind === 'abstract'),
     vars: [...layer.vars],
   };
 }

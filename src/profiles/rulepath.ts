@@ -5,7 +5,7 @@
 import { Limit } from '../abi.js';
 import { isOwnProcess, splitPath, toByteString } from './locate.js';
 import { checkPattern } from './pattern.js';
-import { PolicyError, type PolicyProblem, type ResolvedRole } from './policy.js';
+import { PolicyError, type PolicyProblem, pathOf, type ResolvedRole } from './policy.js';
 import { nearest } from './spelling.js';
 
 /** What is wrong with a text; the mend. */
@@ -89,7 +89,7 @@ export function bindVariables(role: ResolvedRole, values: ReadonlyMap<string, st
           code: 'BAD_PATH' as const,
           message: `the value of ${special} has a wildcard or a variable; write those in the rule`,
         }
-      : checkPath(text);
+      : checkPath(pathOf({ ...rule, text }));
     if (fault) problems.push({ ...fault, file, line, column, where: `${rule.section} ${rule.text}` });
     return { ...rule, text };
   });
@@ -99,6 +99,6 @@ export function bindVariables(role: ResolvedRole, values: ReadonlyMap<string, st
 
 /** Puts something into the paths of `role` that makes rules of them, for who only checks it. */
 export function bindStandIns(role: ResolvedRole): ResolvedRole {
-  const leading = new Set(role.paths.map(({ text }) => /^\$\{([^}]+)\}/.exec(text)?.[1]));
+  const leading = new Set(role.paths.map((rule) => /^\$\{([^}]+)\}/.exec(pathOf(rule))?.[1]));
   return bindVariables(role, new Map(role.vars.map((name) => [name, leading.has(name) ? `/${name}` : name])));
 }

@@ -26,7 +26,7 @@ describe('check', () => {
     area.policy('fine.yaml', role('one: {id: 900, network: {bind: [tcp:1]}}\n  two: {id: 901, files: any}'));
     const { status, lines } = area.run(['check', 'fine.yaml']);
     assert.equal(status, 0);
-    assert.deepEqual(lines, ['one (id 900): 1 rule, 1 entry', 'two (id 901): 0 rules, 0 entries']);
+    assert.deepEqual(lines, ['one (id 900): 1 rule, 6 entries', 'two (id 901): 0 rules, 0 entries']);
   });
   test('prints every problem of every file, in the order of files and lines, and ends with 1', () => {
     const texts = ['first: {id: 0, filez: any}', 'second: {id: 910, files: {read: [srv]}}'];

@@ -30,6 +30,12 @@ roles:
   silent: {id: 902}
   free: {id: 903, extends: [permissive]}
   fenced: {id: 904, exec: any, files: {read: [/], deny: [${at}/site]}}
+  reach:
+    id: 905
+    network:
+      connect: ["tcp:10.0.0.0/8:5432", "tcp:127.0.0.1:81", "tcp:[::1]:82", udp:1, "unix:/run/php", "unix:@bus-*"]
+      bind: [udp:53]
+      deny: [10.0.0.6]
 `,
   );
   mkdirSync(join(at, 'site/private'), { recursive: true });
@@ -178,10 +184,60 @@ describe('explain says of a port', () => {
   });
   test('that the section decides as a whole', () => {
     assert.match(verdict('free', 'connect', 'tcp:1'), /^allowed: .* by network: any \(built-in\/permissive/);
+    assert.match(verdict('free', 'connect', 'unix:/run/x'), /^allowed: .* by network: any \(built-in\//);
     assert.match(
       verdict('isolated', 'bind', 'tcp:80'),
       /by network: none \(built-in\/isolated\.yaml:9\); to /,
     );
+  });
+});
+
+describe('explain says of an address', () => {
+  const asked = (operation: 'bind' | 'connect', target: string) => verdict('reach', operation, target);
+  test('which rule decides, with the place', () => {
+    assert.equal(
+      asked('connect', 'tcp 10.0.0.5:5432'),
+      'allowed: connect tcp 10.0.0.5:5432 by network.connect tcp:10.0.0.0/8:5432 (AT/policy.yaml:21)',
+    );
+    assert.equal(
+      asked('connect', 'tcp 10.0.0.6:5432'),
+      'denied: connect tcp 10.0.0.6:5432 by network.deny 10.0.0.6 (AT/policy.yaml:23)',
+    );
+    assert.match(asked('bind', 'udp :53'), /^allowed: bind udp :53 by network\.bind udp:53 /);
+  });
+  test('which rule would grant just this', () => {
+    assert.match(
+      asked('connect', 'tcp [2001:db8::1]:443'),
+      /to allow it: network\.connect: \["tcp:\[2001:db8::1\]:443"\] in /,
+    );
+    assert.match(asked('bind', 'tcp 127.0.0.1:80'), /network\.bind: \[tcp:127\.0\.0\.1:80\] in /);
+  });
+  test('that 0.0.0.0 is loopback to who connects, and every address to who binds', () => {
+    assert.match(asked('connect', 'tcp 0.0.0.0:81'), /^allowed: .* by network\.connect tcp:127\.0\.0\.1:81 /);
+    assert.match(asked('connect', 'tcp [::]:82'), /^allowed: .* by network\.connect tcp:\[::1\]:82 /);
+    assert.match(asked('bind', 'udp 0.0.0.0:53'), /^allowed: /);
+  });
+  test('what a rule for sockets says, by path and by abstract name', () => {
+    assert.match(
+      asked('connect', 'unix:/run/php/a.sock'),
+      /^allowed: .* by network\.connect unix:\/run\/php /,
+    );
+    assert.match(
+      asked('bind', 'unix:/run/php/a.sock'),
+      /network\.bind: \["?unix:\/run\/php\/a\.sock"?\] in /,
+    );
+    assert.match(asked('connect', 'unix @bus-1'), /^allowed: .* by network\.connect unix:@bus-\* /);
+    assert.match(asked('connect', 'unix:@other'), /network\.connect: \[unix:@other\] in /);
+  });
+  test('in as many words as it takes', () => {
+    const words = ['--role', 'reach', '--policy', policy, 'connect', 'tcp', '10.0.0.5:5432'];
+    const { lines } = area.run(['explain', ...words]);
+    assert.match(lines[0] ?? '', /^allowed: connect tcp 10\.0\.0\.5:5432 /);
+  });
+  test('that a rule for an address may say otherwise, where none is asked about', () => {
+    assert.deepEqual(explain('reach', 'connect', 'udp:1').lines.slice(1), [
+      'note: rules that name an address may say otherwise of that one',
+    ]);
   });
 });
 
@@ -247,7 +303,9 @@ describe('explain refuses', () => {
     refused(['--role', 'worker', 'read', ''], /TARGET is empty/);
     refused(['--role', 'worker', 'bind', '80'], /TARGET "80" .*write tcp:PORT/);
     refused(['--role', 'worker', 'bind', 'tcp:0'], /TARGET "tcp:0" /);
-    refused(['--role', 'worker', 'connect', '/run/x.sock'], /unix socket takes write on its path/);
+    for (const target of ['tcp', 'tcp:80-81', 'tcp:@private:80', 'tcp 10.0.0.0/8:80'])
+      refused(['--role', 'worker', 'connect', target], /is more than one address or port; ask for one/);
+    refused(['--role', 'worker', 'connect', '/run/x.sock'], /For a unix socket write unix:\/run\/x\.sock/);
     refused(['--role', 'worker', 'read'], /missing required argument 'target'/);
   });
   test('a policy that cannot be used', () => {

@@ -24,7 +24,7 @@ const keyOf = (id: bigint): Uint8Array => new Uint8Array(new BigUint64Array([id]
 
 const entry = (name: string): [Uint8Array, Uint8Array] => [
   RuleKey.encode({ state: 1, kind: KeyKind.NAME, length: name.length, name: Buffer.from(name) }),
-  Rule.encode({ state: 2, access: 1, rule: 1, execRule: 0, flags: 0, glob: 0 }),
+  Rule.encode({ state: 2, access: 1, rule: 1, execRule: 0, connectRule: 0, bindRule: 0, flags: 0, glob: 0 }),
 ];
 const roleOf = (digest: bigint, ...names: string[]): KernelRole => ({
   digest,

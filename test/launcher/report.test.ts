@@ -1,7 +1,7 @@
 // What a denial is reported as, from the kernel's record of it.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { Denial, Hook, Operation, Reason, Scope } from '../../src/abi.js';
+import { Denial, Hook, Limit, Operation, Reason, Scope } from '../../src/abi.js';
 import type { PodHeader } from '../../src/launcher/pods.js';
 import { describeDenial, formatDenial } from '../../src/launcher/report.js';
 import { parseMountinfo } from '../../src/profiles/mounts.js';
@@ -75,26 +75,53 @@ describe('a denial that no rule grants', () => {
     assert.match(lineOf(denialOf({}, '/x'), own, 3), /denied read \/x, 3 times \(EACCES\): /);
   });
   test('names the section that grants the operation', () => {
-    const { WRITE, CREATE, EXEC, CONNECT } = Operation;
-    for (const [operation, section] of [
-      [WRITE, 'files.write'],
-      [CREATE, 'files.write'],
-      [EXEC, 'exec'],
-      [CONNECT, 'files.write'],
+    const { WRITE, CREATE, EXEC, CONNECT, SEND, BIND } = Operation;
+    for (const [operation, section, text] of [
+      [WRITE, 'files.write', '/x'],
+      [CREATE, 'files.write', '/x'],
+      [EXEC, 'exec', '/x'],
+      [CONNECT, 'network.connect', 'unix:/x'],
+      [SEND, 'network.connect', 'unix:/x'],
+      [BIND, 'network.bind', 'unix:/x'],
     ] as const)
       assert.deepEqual(describeDenial(denialOf({ operation }, '/x'), builtIn, mounts).allow, {
         section,
-        text: '/x',
+        text,
       });
   });
-  test('names the port, and no port that a rule cannot name', () => {
+  test('names the address and the port, and no port that a rule cannot name', () => {
     const connect = { hook: Hook.SOCKET_CONNECT, operation: Operation.CONNECT, family: 2, protocol: 6 };
     const address = bytes('\x7f\0\0\x01', 16);
     assert.equal(
       lineOf(denialOf({ ...connect, address, port: 7777 })),
-      'cat[233] was denied connect tcp 127.0.0.1:7777 (EACCES): role shop does not grant it; to allow it: network.connect: [tcp:7777]',
+      'cat[233] was denied connect tcp 127.0.0.1:7777 (EACCES): role shop does not grant it; to allow it: network.connect: [tcp:127.0.0.1:7777]',
     );
     assert.match(lineOf(denialOf({ ...connect, address, port: 0 })), /does not grant it$/);
+    const six = Uint8Array.from([0xfd, ...Array(14).fill(0), 1]);
+    assert.match(
+      lineOf(denialOf({ ...connect, family: 10, protocol: 17, address: six, port: 53 })),
+      /denied connect udp \[fd00::1\]:53 .*: network\.connect: \["udp:\[fd00::1\]:53"\]$/,
+    );
+  });
+  test('to listen names the port alone where every address was meant, and none where the kernel chooses', () => {
+    const listen = { hook: Hook.SOCKET_LISTEN, operation: Operation.LISTEN, protocol: 6 };
+    const told = (port: number, family = 2) =>
+      describeDenial(denialOf({ ...listen, family, port }), builtIn, mounts).allow?.text;
+    assert.deepEqual([told(80), told(80, 10), told(0)], ['tcp:80', 'tcp:80', 'tcp']);
+  });
+  test('names an abstract name, and what is no text in it by a wildcard', () => {
+    const reach = { hook: Hook.UNIX_STREAM_CONNECT, operation: Operation.CONNECT, family: 1, device: 0 };
+    const named = (name: string) => {
+      const path = new Uint8Array(Limit.MAX_TARGET);
+      const pathStart = path.length - 1 - name.length;
+      path.set(Buffer.from(name), pathStart);
+      return denialOf({ ...reach, path, pathStart });
+    };
+    const line = (name: string) => lineOf(named(name));
+    assert.match(line('bus'), /connect unix @bus \(.*: network\.connect: \[unix:@bus\]$/);
+    assert.match(line('a*b'), /\["unix:@a\[\*\]b"\]$/);
+    const { allow } = describeDenial(named('a\0\0b'), builtIn, mounts);
+    assert.equal(allow?.text, 'unix:@a*b');
   });
   test('names the path by which an object is seen, and none where it is not seen', () => {
     const device = otherDisk;

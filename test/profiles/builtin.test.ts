@@ -10,9 +10,11 @@ import { decodeBuiltIn, encodeBuiltIn } from '../../src/profiles/builtin.js';
 import { compile, decide } from '../../src/profiles/compile.js';
 import { locate } from '../../src/profiles/locate.js';
 import { parseMountinfo } from '../../src/profiles/mounts.js';
+import { readTarget } from '../../src/profiles/network.js';
 import { parse } from '../../src/profiles/parse.js';
-import type { ResolvedRole } from '../../src/profiles/policy.js';
+import type { NetworkSection, ResolvedRole } from '../../src/profiles/policy.js';
 import { resolve } from '../../src/profiles/resolve.js';
+import { bindStandIns, bindVariables } from '../../src/profiles/rulepath.js';
 
 const files = readdirSync('profiles').filter((name) => name.endsWith('.yaml'));
 const policies = files.map((name) => parse(readFileSync(join('profiles', name)), `built-in/${name}`));
@@ -33,16 +35,17 @@ function onDebian(name: string): (path: string, access: number) => boolean {
     '/etc/localtime': '/usr/share/zoneinfo/Etc/UTC',
   };
   const mounts = parseMountinfo(Buffer.from('20 1 8:1 / / rw - ext4 /dev/sda1 rw\n'));
+  const role = bindVariables(roleOf(name), new Map(roleOf(name).vars.map((name) => [name, `/srv/${name}`])));
   const compiled = compile(
-    locate(roleOf(name), (path) => links[path]),
+    locate(role, (path) => links[path]),
     mounts,
   );
   return (path, access) => decide(compiled, { device: (8 << 20) | 1, path, access }).granted;
 }
 
-function portsOf(name: string, section: 'network.bind' | 'network.connect'): string[] {
+function endsOf(name: string, section: NetworkSection): string[] {
   return roleOf(name)
-    .ports.filter((rule) => rule.section === section)
+    .addresses.filter((rule) => rule.section === section)
     .map(({ text }) => text);
 }
 
@@ -56,6 +59,8 @@ test('the built-in roles have the numbers that Jailer’s users know', () => {
     5: 'isolated',
     6: 'web_with_db',
     7: 'worker',
+    8: 'ci',
+    9: 'ai_agent',
   });
 });
 
@@ -73,12 +78,55 @@ test('each built-in role has a file of its own, a description, and a reason on e
 });
 
 test('the ports are those of the design', () => {
-  assert.deepEqual(portsOf('webserver', 'network.bind'), ['tcp:80', 'tcp:443', 'tcp:8080']);
-  assert.deepEqual(portsOf('webserver', 'network.connect'), []);
-  assert.deepEqual(portsOf('database', 'network.bind'), ['tcp:5432', 'tcp:6379']);
-  assert.deepEqual(portsOf('web_with_db', 'network.bind'), portsOf('webserver', 'network.bind'));
-  assert.deepEqual(portsOf('web_with_db', 'network.connect'), ['tcp:5432', 'tcp:3306', 'tcp:6379']);
-  assert.deepEqual(portsOf('worker', 'network.connect'), ['tcp:443', 'tcp:5432', 'tcp:6379', 'tcp:5672']);
+  assert.deepEqual(endsOf('webserver', 'network.bind'), ['tcp:80', 'tcp:443', 'tcp:8080']);
+  assert.deepEqual(endsOf('webserver', 'network.connect'), []);
+  assert.deepEqual(endsOf('database', 'network.bind'), ['tcp:5432', 'tcp:6379']);
+  assert.deepEqual(endsOf('web_with_db', 'network.bind'), endsOf('webserver', 'network.bind'));
+  assert.deepEqual(endsOf('web_with_db', 'network.connect'), ['tcp:5432', 'tcp:3306', 'tcp:6379']);
+  assert.deepEqual(endsOf('worker', 'network.connect'), ['tcp:443', 'tcp:5432', 'tcp:6379', 'tcp:5672']);
+});
+
+describe('whom a role lets reach the network', () => {
+  /** Asks as explain does: `tcp:10.0.0.1:80`. */
+  const asker = (name: string) => {
+    const compiled = compile(
+      locate(bindStandIns(roleOf(name)), () => undefined),
+      parseMountinfo(Buffer.from('20 1 8:1 / / rw - ext4 /dev/sda1 rw\n')),
+    );
+    return (direction: 'bind' | 'connect', text: string) => {
+      const target = readTarget(text);
+      assert.ok('kind' in target && target.kind === 'address' && target.protocol, text);
+      const { protocol, prefixes = [], first } = target;
+      const address = prefixes[0]?.address ?? '';
+      return decide(compiled, { direction, protocol, address, port: first }).granted;
+    };
+  };
+  const metadata = ['tcp:169.254.169.254:443', 'tcp:[fd00:ec2::254]:443', 'tcp:[64:ff9b::a9fe:a9fe]:443'];
+  test('nobody reaches the metadata service but who may everything', () => {
+    for (const { name, network } of roles.values()) {
+      if (network === Scope.ANY) continue;
+      const may = asker(name);
+      for (const text of [...metadata, ...metadata.map((one) => one.replace('443', '80'))])
+        assert.ok(!may('connect', text), `${name} ${text}`);
+    }
+  });
+  test('a build job reaches the web and its own servers', () => {
+    const may = asker('ci');
+    for (const text of ['tcp:192.0.2.1:443', 'tcp:[2001:db8::1]:443', 'tcp:10.0.0.1:443', 'udp:10.0.0.1:53'])
+      assert.ok(may('connect', text), text);
+    for (const text of ['tcp:127.0.0.1:9999', 'tcp:[::1]:9999', 'udp:127.0.0.1:9999'])
+      assert.ok(may('connect', text) && may('bind', text), text);
+    for (const text of ['tcp:192.0.2.1:25', 'udp:192.0.2.1:443']) assert.ok(!may('connect', text), text);
+    for (const text of ['tcp:0.0.0.0:9999', 'tcp:10.0.0.1:9999']) assert.ok(!may('bind', text), text);
+  });
+  test('an agent reaches the web, and of private networks the resolver alone', () => {
+    const may = asker('ai_agent');
+    for (const text of ['tcp:192.0.2.1:443', 'udp:10.0.0.1:53', 'tcp:192.168.1.1:53', 'udp:[fd00::1]:53'])
+      assert.ok(may('connect', text), text);
+    for (const text of ['tcp:10.0.0.1:443', 'tcp:192.168.1.1:80', 'tcp:[fd00::1]:443', 'tcp:[fe80::1]:443'])
+      assert.ok(!may('connect', text), text);
+    assert.ok(may('connect', 'tcp:127.0.0.1:8000'));
+  });
 });
 
 test('the scopes are those of the design', () => {
@@ -91,6 +139,8 @@ test('the scopes are those of the design', () => {
   assert.deepEqual(scopesOf('isolated'), [ANY, NONE, NONE]);
   assert.deepEqual(scopesOf('web_with_db'), [RULES, NONE, RULES]);
   assert.deepEqual(scopesOf('worker'), [RULES, ANY, RULES]);
+  assert.deepEqual(scopesOf('ci'), [RULES, RULES, RULES]);
+  assert.deepEqual(scopesOf('ai_agent'), [RULES, RULES, RULES]);
 });
 
 describe('what programs of Debian 12 were seen to open, their roles grant:', () => {

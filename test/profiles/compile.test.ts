@@ -52,7 +52,8 @@ function roleOf(lists: Lists, changes: Partial<ResolvedRole> = {}): ResolvedRole
     exec: lists.exec ? Scope.RULES : Scope.NONE,
     network: Scope.NONE,
     paths,
-    ports: [],
+    addresses: [],
+    abstracts: [],
     vars: [],
     place: { file: 'p.yaml', line: 1, column: 1 },
     ...changes,
@@ -365,57 +366,6 @@ describe('scopes', () => {
     assert.ok(may(compiled, disk, '/usr/bin/id', Access.EXEC));
     assert.ok(!may(compiled, disk, '/tmp/x', Access.EXEC));
     assert.ok(may(compiled, disk, '/tmp/x', Access.WRITE));
-  });
-});
-
-describe('ports', () => {
-  const place = { file: 'p.yaml', line: 1, column: 1 };
-  const TCP = 6;
-  const UDP = 17;
-  const ports: ResolvedRole['ports'] = [
-    { ...place, section: 'network.bind', text: 'tcp:80', protocol: TCP, port: 80 },
-    { ...place, section: 'network.connect', text: 'udp:53', protocol: UDP, port: 53 },
-  ];
-  const compiled = compileFor(rootOnly, { read: ['/srv'] }, { network: Scope.RULES, ports });
-  const { BIND, CONNECT } = KeyKind;
-
-  test('compile to an entry each, with the protocol above the port', () => {
-    const decoded = compiled.entries.map(
-      ([key, value]) => [RuleKey.decode(key), Rule.decode(value)] as const,
-    );
-    const bind = decoded.find(([key]) => key.kind === BIND);
-    const connect = decoded.find(([key]) => key.kind === CONNECT);
-    assert.equal(bind?.[0].state, (6 << 16) | 80);
-    assert.equal(compiled.rules[(bind?.[1].rule ?? 0) - 1]?.text, 'tcp:80');
-    assert.equal(connect?.[0].state, (17 << 16) | 53);
-    assert.equal(compiled.rules[(connect?.[1].rule ?? 0) - 1]?.text, 'udp:53');
-  });
-
-  test('are granted by the rule that names them, and it is told', () => {
-    const bind = decide(compiled, { kind: BIND, protocol: TCP, port: 80 });
-    assert.deepEqual(bind, { granted: true, rule: 2, reason: Reason.RULE });
-    const connect = decide(compiled, { kind: CONNECT, protocol: UDP, port: 53 });
-    assert.deepEqual(connect, { granted: true, rule: 3, reason: Reason.RULE });
-  });
-
-  test('are denied for another number, protocol or direction, and by no rule', () => {
-    for (const question of [
-      { kind: BIND, protocol: TCP, port: 81 },
-      { kind: BIND, protocol: UDP, port: 80 },
-      { kind: CONNECT, protocol: TCP, port: 80 },
-    ])
-      assert.deepEqual(decide(compiled, question), { granted: false, rule: 0, reason: Reason.RULE });
-  });
-
-  test('are as the scope says where there are no rules', () => {
-    for (const network of [Scope.ANY, Scope.NONE]) {
-      const { granted } = decide(compileFor(rootOnly, {}, { network }), {
-        kind: BIND,
-        protocol: TCP,
-        port: 1,
-      });
-      assert.equal(granted, network === Scope.ANY);
-    }
   });
 });
 

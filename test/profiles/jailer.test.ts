@@ -77,7 +77,8 @@ function asker(role: ResolvedRole, access: number): (path: string) => boolean {
 
 const mayOpen = (role: ResolvedRole) => asker(role, Access.READ | Access.WRITE);
 const mayRun = (role: ResolvedRole) => asker(role, Access.EXEC);
-const portsOf = ({ ports }: ResolvedRole): string[] => ports.map(({ section, text }) => `${section} ${text}`);
+const portsOf = ({ addresses }: ResolvedRole): string[] =>
+  addresses.map(({ section, text }) => `${section} ${text}`);
 
 const allow = (pattern: string) => ({ pattern, allow: true });
 const deny = (pattern: string) => ({ pattern, allow: false });
@@ -140,9 +141,9 @@ describe('a whole policy.json', () => {
     });
     const roles = [...resolve([builtIn, policy]).values()];
     assert.deepEqual(
-      roles.map(({ id, name, files, network, exec, ports }) => [
+      roles.map(({ id, name, files, network, exec, addresses }) => [
         ...[id, name, said(files), said(network), said(exec)],
-        ports.length,
+        addresses.length,
       ]),
       [
         [1, 'restricted', 'none', 'none', 'none', 0],
@@ -195,7 +196,13 @@ describe('a whole policy.json', () => {
           deny: [{ ...place(11, 21), value: '/etc/ssl' }],
         },
         exec: [{ ...place(17, 43), value: '/usr/bin/convert' }],
-        network: { bind: [{ ...place(15, 9), value: { protocol: 6, port: 80 } }], connect: [] },
+        network: {
+          bind: [
+            { ...place(15, 9), value: { text: 'tcp:80', kind: 'address', protocol: 6, first: 80, last: 80 } },
+          ],
+          connect: [],
+          deny: [],
+        },
         sections: { files: place(6, 9), exec: place(8, 9), network: place(7, 9) },
       },
     ]);

@@ -23,7 +23,8 @@ function reading(...paths: string[]): ResolvedRole {
     exec: Scope.NONE,
     network: Scope.NONE,
     paths: paths.map((text, i) => ({ section: 'files.read', text, file: 'p.yaml', line: i + 1, column: 9 })),
-    ports: [],
+    addresses: [],
+    abstracts: [],
     vars: [],
     place: { file: 'p.yaml', line: 1, column: 1 },
   };

@@ -17,7 +17,9 @@ function roleOf(name: string, ...bodies: string[]): ResolvedRole {
 }
 
 function rulesOf(role: ResolvedRole): string[] {
-  return [...role.paths, ...role.ports].map(({ section, text }) => `${section} ${text}`);
+  return [...role.paths, ...role.addresses, ...role.abstracts].map(
+    ({ section, text }) => `${section} ${text}`,
+  );
 }
 
 function messagesOf(...bodies: string[]): string[] {
@@ -59,7 +61,7 @@ describe('a role', () => {
       line: 5,
       column: 33,
     });
-    assert.deepEqual([role.ports[1]?.protocol, role.ports[1]?.port], [17, 53]);
+    assert.deepEqual([role.addresses[1]?.protocol, role.addresses[1]?.first], [17, 53]);
     assert.deepEqual([role.files, role.exec, role.network], [Scope.RULES, Scope.RULES, Scope.RULES]);
   });
 

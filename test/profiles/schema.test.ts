@@ -133,25 +133,77 @@ describe('the JSON Schema', () => {
       ],
     ),
   );
-  const port = mostly(
-    fc
-      .tuple(fc.constantFrom('tcp', 'udp'), fc.integer({ min: 1, max: 65535 }))
-      .map((parts) => parts.join(':')),
+  const number = fc.integer({ min: 1, max: 65535 }).map(String);
+  const range = fc
+    .tuple(fc.integer({ min: 1, max: 400 }), fc.integer({ min: 401, max: 65535 }))
+    .map((ports) => ports.join('-'));
+  const host = fc.constantFrom(
+    ...['10.0.0.0/8', '0.0.0.0/0', '255.255.255.255', '192.168.1.0/24', '[::]', '[fd00::/8]', '[::/0]'],
+    ...['[64:ff9b::1.2.3.4]', '@private', '@metadata', '@loopback', '@link-local'],
+  );
+  const parts = fc.tuple(
+    fc.constantFrom('tcp', 'udp'),
     fc.oneof(
-      fc.constantFrom(
-        'tcp:0',
-        'tcp:080',
-        'tcp:',
-        'tcp',
-        '80',
-        'TCP:80',
-        'sctp:1',
-        'unix:/x',
-        'tcp:1.2.3.4:5',
-        'tcp:*',
-      ),
-      fc.integer({ min: 65_530, max: 200_000 }).map((number) => `tcp:${number}`),
+      fc.constant([]),
+      host.map((one) => [one]),
     ),
+    fc.oneof(
+      fc.constant([]),
+      fc.oneof(number, range).map((one) => [one]),
+    ),
+  );
+  const good = fc.oneof(
+    parts.map(([protocol, hosts, ports]) => [protocol, ...hosts, ...ports].join(':')),
+    fc.constantFrom(
+      'unix:/',
+      'unix:/run/*.sock',
+      'unix:/$\u007bv}/x',
+      'unix:@a',
+      'unix:@*',
+      'unix:@/x y?[a-z/]',
+    ),
+  );
+  const ill = fc.oneof(
+    fc.constantFrom(
+      ...['tcp:0', 'tcp:080', 'tcp:', '80', 'TCP:80', 'sctp:1', 'tcp:*', 'tcp:1-', 'tcp:-1', 'tcp::1', 'any'],
+      ...[
+        'tcp:1.2.3',
+        'tcp:1.2.3.256',
+        'tcp:1.2.3.4/33',
+        'tcp:01.2.3.4',
+        'tcp:[::]1',
+        'tcp:[::/129]',
+        'tcp:fd00::1',
+      ],
+      ...[
+        'tcp:@privat',
+        'tcp:@',
+        'unix:',
+        'unix:x',
+        'unix:/x/',
+        'unix:/proc/self',
+        'unix:@',
+        'unix:@a**',
+        'unix:@[',
+      ],
+    ),
+    fc.integer({ min: 65_536, max: 200_000 }).map((port) => `tcp:${port}`),
+  );
+  const end = mostly(good, ill);
+  const deniedEnd = mostly(
+    fc.oneof(
+      good,
+      fc
+        .tuple(
+          host,
+          fc.oneof(
+            fc.constant([]),
+            number.map((one) => [one]),
+          ),
+        )
+        .map(([one, ports]) => [one, ...ports].join(':')),
+    ),
+    ill,
   );
   const listOf = (item: fc.Arbitrary<unknown>) =>
     mostly(
@@ -179,7 +231,10 @@ describe('the JSON Schema', () => {
       files: mostly(fc.oneof(scope, someOf({ read: listOf(path), write: listOf(path) }, ['read'], 'raed'))),
       exec: mostly(fc.oneof(scope, listOf(path))),
       network: mostly(
-        fc.oneof(scope, someOf({ bind: listOf(port), connect: listOf(port) }, ['bind'], 'deny')),
+        fc.oneof(
+          scope,
+          someOf({ bind: listOf(end), connect: listOf(end), deny: listOf(deniedEnd) }, ['bind'], 'denied'),
+        ),
       ),
     },
     ['id'],
@@ -217,12 +272,19 @@ describe('the JSON Schema', () => {
   });
 
   test('accepts nothing but what only the validator can see, among bad ones', () => {
+    const role = (body: string) => `version: 1\nroles: {a: {id: 1, ${body}}}`;
     const beyond = {
       'a number that is not written in decimal': 'version: 1\nroles: {a: {id: 0x10}}',
       'a component that is too long in bytes': `version: 1\nsets: {a: [/${'n'.repeat(121)}]}`,
       'a path that is too deep': `version: 1\nsets: {a: [${'/d'.repeat(129)}]}`,
       'a class with a reversed range': 'version: 1\nsets: {a: ["/[z-a]"]}',
       'half a character': 'version: 1\nsets: {a: ["/\\ud800"]}',
+      'bits behind a prefix': role('network: {bind: ["tcp:10.0.0.1/8"]}'),
+      'an IPv6 address that is none': role('network: {bind: ["tcp:[::1::]"]}'),
+      'IPv4 in IPv6 form': role('network: {bind: ["tcp:[::ffff:1.2.3.4]"]}'),
+      'a range that goes down': role('network: {bind: [tcp:5-4]}'),
+      'a rule in two forms': role('network: {bind: [tcp, tcp:1-65535]}'),
+      'an abstract name that is too long': role(`network: {bind: ["unix:@${'n'.repeat(108)}"]}`),
       'an alias': 'version: 1\nsets: {a: &a [/x], b: *a}',
     };
     for (const [what, text] of Object.entries(beyond)) {

@@ -134,7 +134,7 @@ describe('nginx in the role webserver', () => {
           target: 'tcp 127.0.0.1:7777',
           error: 'EACCES',
           role: 'webserver',
-          allow: { section: 'network.connect', text: 'tcp:7777' },
+          allow: { section: 'network.connect', text: 'tcp:127.0.0.1:7777' },
         },
       ],
     );

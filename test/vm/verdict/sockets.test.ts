@@ -64,7 +64,7 @@ const network: Row[] = [
     allowed: ['connect', '6', 'tcp', '::ffff:127.0.0.1', '7000'],
     hook: 'socket_connect',
     operation: 'connect',
-    target: 'tcp [::ffff:7f00:1]:7002',
+    target: 'tcp 127.0.0.1:7002',
   },
   {
     name: 'send a datagram whose address has no family to a port that no rule names',
@@ -121,7 +121,7 @@ const network: Row[] = [
     allowed: ['socketpair'],
     hook: 'unix_stream_connect',
     operation: 'connect',
-    target: 'unix',
+    target: 'unix @jailrun-test',
   },
   {
     name: 'bind an abstract unix name',
@@ -129,7 +129,7 @@ const network: Row[] = [
     allowed: ['unix-bind', `${writable}/own.sock`],
     hook: 'socket_bind',
     operation: 'bind',
-    target: 'unix',
+    target: 'unix @jailrun-test-2\u0000',
   },
 ];
 
