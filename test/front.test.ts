@@ -78,15 +78,25 @@ const left = () => ({ pods: pods().length, states: states().length, entries: ent
 const nothing = { pods: 0, states: 0, entries: 0 };
 const onePod = { pods: 1, states: 1, entries: 2 };
 
-/** Ends and removes the pods that a test leaves behind on purpose. */
+function unlessGone<T>(action: () => T): T | undefined {
+  try {
+    return action();
+  } catch (error) {
+    // ENODEV is what a read gives when the cgroup goes after it was opened.
+    if (['ENOENT', 'ENODEV'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined;
+    throw error;
+  }
+}
+
+/** Ends and removes the pods that a test leaves behind on purpose. A supervisor may still be removing one. */
 async function removePods(): Promise<void> {
   for (const name of pods()) {
     const path = join(cgroup, name);
-    const procs = () =>
-      readFileSync(join(path, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean).map(Number);
+    const read = () => readFileSync(join(path, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean);
+    const procs = () => unlessGone(read)?.map(Number) ?? [];
     for (const pid of procs()) process.kill(pid, 'SIGKILL');
     await eventually('the pod is empty', () => procs().length === 0);
-    rmdirSync(path);
+    unlessGone(() => rmdirSync(path));
   }
   for (const name of states()) rmSync(join(directory, 'state', name));
   execFileSync(launcher, ['', '--drop-entries'], { env });
