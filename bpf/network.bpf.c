@@ -53,11 +53,9 @@ int BPF_PROG(jr_socket_create, int family, int type, int protocol, int kern)
 /* The half of the rules for addresses that a socket belongs to; NO_SPACE where none can name it. */
 #define NO_SPACE 0xffff
 
-static __always_inline __u32 space_of(struct sock *sk, __u32 direction)
+static __always_inline __u32 space_of(__u32 family, __u32 protocol, __u32 direction)
 {
-	__u32 protocol = BPF_CORE_READ(sk, sk_protocol);
-
-	if (!is_inet(BPF_CORE_READ(sk, __sk_common.skc_family)))
+	if (!is_inet(family))
 		return NO_SPACE;
 	if (protocol == IPPROTO_TCP)
 		return direction;
@@ -120,7 +118,7 @@ int BPF_PROG(jr_socket_bind, struct socket *sock, struct sockaddr *address, int 
 	}
 	if (family == AF_NETLINK)
 		return 0;
-	space = space_of(sk, 0);
+	space = space_of(family, sk->sk_protocol, 0);
 	if (space == NO_SPACE)
 		return verdict(deny_other_family(jail, sk, HOOK_OPERATION(SOCKET_BIND, BIND)), EACCES);
 	if (raw.family == AF_UNSPEC && family == AF_INET)
@@ -150,7 +148,7 @@ int BPF_PROG(jr_socket_listen, struct socket *sock)
 	/* What listens already is told a new length of its queue. */
 	if (sk->__sk_common.skc_family == AF_UNIX || sk->__sk_common.skc_state == TCP_LISTEN)
 		return 0;
-	space = space_of(sk, 0);
+	space = space_of(sk->__sk_common.skc_family, sk->sk_protocol, 0);
 	if (space == NO_SPACE)
 		return verdict(deny_other_family(jail, sk, HOOK_OPERATION(SOCKET_LISTEN, LISTEN)), EACCES);
 	read_socket(&jail->end, sk, space);
@@ -178,7 +176,7 @@ int BPF_PROG(jr_socket_connect, struct socket *sock, struct sockaddr *address, i
 	/* It dissolves a connection. */
 	if (raw.family == AF_UNSPEC)
 		return 0;
-	space = space_of(sk, JR_SPACE_CONNECT);
+	space = space_of(family, sk->sk_protocol, JR_SPACE_CONNECT);
 	if (space == NO_SPACE)
 		return verdict(deny_other_family(jail, sk, HOOK_OPERATION(SOCKET_CONNECT, CONNECT)), EACCES);
 	error = read_end(&jail->end, space, &raw, length);
@@ -216,7 +214,7 @@ int BPF_PROG(jr_socket_sendmsg, struct socket *sock, struct msghdr *message)
 	/* A stream ignores the address unless it is to connect by it. */
 	if (is_inet(family) && sock->type == SOCK_STREAM && !(message->msg_flags & MSG_FASTOPEN))
 		return 0;
-	space = space_of(sk, JR_SPACE_CONNECT);
+	space = space_of(family, sk->sk_protocol, JR_SPACE_CONNECT);
 	if (space == NO_SPACE)
 		return verdict(deny_other_family(jail, sk, HOOK_OPERATION(SOCKET_SENDMSG, SEND)), EACCES);
 	bpf_probe_read_kernel(&raw, sizeof(raw), message->msg_name);
@@ -335,7 +333,7 @@ static __noinline int grants_socket(struct jail *jail, struct sock *sk, __u32 sp
 static __noinline int deny_received(struct jail *jail, struct sock *sk)
 {
 	__u32 hook_operation = HOOK_OPERATION(FILE_RECEIVE, BIND);
-	__u32 family, space;
+	__u32 family, protocol, space;
 	struct unix_sock *own;
 	struct sock *peer;
 
@@ -350,12 +348,13 @@ static __noinline int deny_received(struct jail *jail, struct sock *sk)
 		return (!peer || BPF_CORE_READ(sk, sk_type) == SOCK_DGRAM) &&
 		       deny_unix(jail, sk, hook_operation);
 	}
-	if (!is_ordinary(family, BPF_CORE_READ(sk, sk_type), BPF_CORE_READ(sk, sk_protocol)) ||
+	protocol = BPF_CORE_READ(sk, sk_protocol);
+	if (!is_ordinary(family, BPF_CORE_READ(sk, sk_type), protocol) ||
 	    jail->scope.network == JR_SCOPE_NONE)
 		return deny_other_family(jail, sk, hook_operation);
 	if (family == AF_NETLINK || !BPF_CORE_READ(sk, __sk_common.skc_num))
 		return 0;
-	space = space_of(sk, 0);
+	space = space_of(family, protocol, 0);
 	if (!BPF_CORE_READ(sk, __sk_common.skc_dport)) {
 		read_socket(&jail->end, sk, space);
 		return deny_own_end(jail, sk, hook_operation);

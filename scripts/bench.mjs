@@ -33,11 +33,14 @@ roles:
       write: [${area}]
       deny: [${area}/secret]
     exec: [${area}/program]
-  bench-5000:
+    network: {bind: ["tcp:@loopback:7700-7703", "udp:@loopback:7700-7703"], connect: [tcp:7700, udp:7701-7702]}
+  bench-many:
     id: 701
     extends: [bench]
     files:
       read: [${Array.from({ length: 5000 }, (_, i) => `/opt/${i % 70}/${i}`).join(', ')}]
+    network:
+      connect: [${Array.from({ length: 10_000 }, (_, i) => `"tcp:10.${i >> 8}.${i & 255}.0/${24 + (i % 9)}:${i + 1}"`).join(', ')}]
 `;
 const profile = `profile jailrun-bench flags=(attach_disconnected) {
   ${tree}/{lib,lib64,usr,etc}/** mr,
@@ -46,6 +49,7 @@ const profile = `profile jailrun-bench flags=(attach_disconnected) {
   deny ${tree}${area}/secret/** rwlk,
   ${tree}${area}/program mrix,
   signal,
+  network inet,
   unix,
 }
 `;
@@ -158,7 +162,7 @@ const boots = {
     const columns = {
       unjailed: measureOperations([]),
       jailed: measureJailed('bench'),
-      '5000 rules': measureJailed('bench-5000'),
+      'many rules': measureJailed('bench-many'),
     };
     return { columns: { ...columns, floor: measureFloor() } };
   },

@@ -587,19 +587,17 @@ function canonicalizeOnly(name: Name): Name {
   const mounts = name.mounts?.children.size === 0 ? undefined : name.mounts;
   const dead = name.ahead.length === 0 && name.nodes.length === 0;
   const base = dead ? 0 : name.base;
-  const { files, exec, connect, bind } = name.verdicts;
-  const compared = [files.depth, connect.depth, bind.depth].filter(Number.isFinite).sort((a, b) => b - a);
-  const ranks = connect === noRule && bind === noRule ? [files.depth] : [...new Set(compared)];
   const settle = (verdict: Verdict, rank: number): Verdict =>
     verdict.depth === base - rank || verdict.depth === Number.NEGATIVE_INFINITY
       ? verdict
       : { ...verdict, depth: base - rank };
-  const verdicts = {
-    files: settle(files, ranks.indexOf(files.depth)),
-    exec: settle(exec, 0),
-    connect: settle(connect, ranks.indexOf(connect.depth)),
-    bind: settle(bind, ranks.indexOf(bind.depth)),
-  };
+  const { files, exec, connect, bind } = name.verdicts;
+  const only = { files: settle(files, 0), exec: settle(exec, 0), connect, bind };
+  if (connect === noRule && bind === noRule) return { ...name, mounts, base, verdicts: only };
+  const depths = [files, connect, bind].map(({ depth }) => depth).filter(Number.isFinite);
+  const ranks = [...new Set(depths)].sort((a, b) => b - a);
+  const ranked = (verdict: Verdict) => settle(verdict, ranks.indexOf(verdict.depth));
+  const verdicts = { ...only, files: ranked(files), connect: ranked(connect), bind: ranked(bind) };
   return { ...name, mounts, base, verdicts };
 }
 
@@ -608,7 +606,7 @@ function keyOf({ ahead, nodes, mounts, base, verdicts }: Name): string {
   for (const node of nodes) key += `${node.id},`;
   for (const list of lists) {
     const { depth, grant, rule } = verdicts[list];
-    key += `;${depth}:${grant}:${rule}`;
+    key += verdicts[list] === noRule ? ';' : `;${depth}:${grant}:${rule}`;
   }
   return key;
 }

@@ -5,6 +5,7 @@
  * or enters an AppArmor profile. A jail it gets from whoever starts it.
  */
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/landlock.h>
@@ -12,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -120,6 +122,90 @@ static void execute(void)
 	must(waitpid(child, &status, 0) == child && status == 0, "exec");
 }
 
+static struct sockaddr_in at(int port)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	return address;
+}
+
+static int bound(int type, int port)
+{
+	struct sockaddr_in address = at(port);
+	int fd = socket(AF_INET, type, 0);
+	int yes = 1;
+
+	must(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) == 0, "setsockopt");
+	must(bind(fd, (void *)&address, sizeof(address)) == 0, "bind");
+	return fd;
+}
+
+enum { LISTENER = 7700, SINK, OTHER_SINK, BOUND };
+
+static int listener, connected, unconnected, stream, far_stream;
+
+/* Reset at its end, so that it leaves nothing behind. */
+static void connect_and_close(void)
+{
+	struct sockaddr_in address = at(LISTENER);
+	struct linger reset = {.l_onoff = 1};
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	must(connect(fd, (void *)&address, sizeof(address)) == 0, "connect");
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	close(accept(listener, NULL, NULL));
+	close(fd);
+}
+
+static void bind_and_close(void)
+{
+	close(bound(SOCK_STREAM, BOUND));
+}
+
+static void connect_datagrams(void)
+{
+	struct sockaddr_in address = at(SINK);
+
+	must(connect(connected, (void *)&address, sizeof(address)) == 0, "connect");
+}
+
+static void send_connected(void)
+{
+	must(send(connected, "x", 1, 0) == 1, "send");
+}
+
+/* The other end takes it, or its queue would fill. */
+static void send_stream(void)
+{
+	char byte;
+
+	must(send(stream, "x", 1, 0) == 1 && recv(far_stream, &byte, 1, 0) == 1, "send");
+}
+
+static void send_to(void)
+{
+	struct sockaddr_in address = at(OTHER_SINK);
+
+	must(sendto(unconnected, "x", 1, 0, (void *)&address, sizeof(address)) == 1, "sendto");
+}
+
+/* The sinks are never read; each has room for what is sent to it. */
+static void make_sockets(void)
+{
+	struct sockaddr_in address = at(LISTENER);
+
+	listener = bound(SOCK_STREAM, LISTENER);
+	must(listen(listener, 8) == 0, "listen");
+	stream = socket(AF_INET, SOCK_STREAM, 0);
+	must(connect(stream, (void *)&address, sizeof(address)) == 0, "connect");
+	far_stream = accept(listener, NULL, NULL);
+	bound(SOCK_DGRAM, SINK);
+	bound(SOCK_DGRAM, OTHER_SINK);
+	connected = socket(AF_INET, SOCK_DGRAM, 0);
+	unconnected = socket(AF_INET, SOCK_DGRAM, 0);
+}
+
 static const struct {
 	const char *name;
 	void (*operation)(void);
@@ -136,6 +222,12 @@ static const struct {
     {"rename twice", rename_there_and_back},
     {"fork", fork_and_wait},
     {"exec", execute},
+    {"connect over TCP and close", connect_and_close},
+    {"bind and close", bind_and_close},
+    {"connect a UDP socket", connect_datagrams},
+    {"send and receive over TCP", send_stream},
+    {"send on a connected UDP socket", send_connected},
+    {"send a datagram to an address", send_to},
 };
 
 /* Files of a page each, called by their numbers. */
@@ -216,6 +308,7 @@ int main(int argc, char *argv[])
 	if (argc == 4)
 		enter_profile(argv[3]);
 	page = open("1/2/file", O_RDONLY);
+	make_sockets();
 	for (size_t i = 0; i < sizeof(operations) / sizeof(*operations); i++) {
 		for (int round = -WARM; round < ROUNDS; round++) {
 			unsigned long long begin = now();

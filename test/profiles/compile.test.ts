@@ -453,6 +453,61 @@ describe('on random rules and mounts', () => {
   );
   const visible = allPaths(['a', 'b', 'c'], 6);
 
+  /** As who may write a path may use the socket there, unless a rule for sockets that is as long denies it. */
+  const mayUse = (own: ModelRule[], files: ModelRule[], names: string[][]): boolean => {
+    const section = deciding(own, names, execOrder)[0]?.section;
+    const writes = deciding(files, names, fileOrder)[0]?.section === 'write';
+    if (section === 'exec' || !writes || section === undefined) return section === 'exec' || writes;
+    const both = [
+      ...own.filter((one) => one.section === 'deny'),
+      ...files.filter((one) => one.section === 'write'),
+    ];
+    return deciding(both, names, ['deny', 'write'])[0]?.section === 'write';
+  };
+  const socketRule = fc.record({
+    section: fc.constantFrom<PathSection>(
+      'network.connect',
+      'network.deny',
+      'files.read',
+      'files.write',
+      'files.deny',
+    ),
+    path: fc.oneof(plainPath, fc.array(wild, { maxLength: 4 })),
+  });
+
+  test('the rules for sockets and those for files decide together as the model says', () => {
+    fc.assert(
+      fc.property(fc.array(socketRule, { maxLength: 7 }), namespaceOf, (rules, namespace) => {
+        const paths = rules.map(({ section, path }) => {
+          const text = `${section.startsWith('network') ? 'unix:' : ''}${pathText(path)}`;
+          return { section, text, file: 'p.yaml', line: 1, column: 1 };
+        });
+        const own: ModelRule[] = rules.flatMap(({ section, path }): ModelRule[] => {
+          if (section === 'network.connect') return [{ section: 'exec', path }];
+          return section.endsWith('.deny') ? [{ section: 'deny', path }] : [];
+        });
+        const files: ModelRule[] = rules.flatMap(({ section, path }): ModelRule[] => {
+          const [part, list] = section.split('.');
+          return part === 'files' ? [{ section: list as ModelRule['section'], path }] : [];
+        });
+        const compiled = compileFor(
+          mountsIn(namespace),
+          {},
+          { files: Scope.RULES, network: Scope.RULES, paths },
+        );
+        const namesOf = namesOfObjects(namespace, visible);
+        for (const object of objects) {
+          const names = namesOf.get(objectKey(object)) ?? [];
+          const at = { device: object.device, path: pathText(object.path) };
+          const { granted } = decide(compiled, { ...at, access: Access.CONNECT });
+          const told = `${objectKey(object)} known as ${names.map(pathText).join(' ')}`;
+          assert.equal(granted, mayUse(own, files, names), told);
+        }
+      }),
+      { numRuns: 400 },
+    );
+  });
+
   test('the compiled form answers as the model does', () => {
     fc.assert(
       fc.property(modelRole, namespaceOf, (role, namespace) => {
