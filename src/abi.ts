@@ -119,6 +119,7 @@ export const Hook = {
   FILE_IOCTL: 38,
   FILE_IOCTL_COMPAT: 39,
   NETLINK_SEND: 40,
+  SOCKET_SETSOCKOPT: 41,
 } as const;
 export type Hook = (typeof Hook)[keyof typeof Hook];
 
@@ -151,6 +152,7 @@ export const Reason = {
   TOO_WIDE: 7,
   UNCLEAR: 8,
   CHOSEN_NAME: 9,
+  ROUTED: 11,
   CONFIGURES: 10,
 } as const;
 export type Reason = (typeof Reason)[keyof typeof Reason];
