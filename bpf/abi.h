@@ -157,6 +157,7 @@ enum jr_hook {
 	JR_HOOK_FILE_IOCTL = 38,
 	JR_HOOK_FILE_IOCTL_COMPAT = 39,
 	JR_HOOK_NETLINK_SEND = 40,
+	JR_HOOK_SOCKET_SETSOCKOPT = 41,
 };
 
 enum jr_operation {
@@ -190,6 +191,7 @@ enum jr_reason {
 	JR_REASON_UNCLEAR = 9,     /* an address by which the kernel could mean several hosts */
 	JR_REASON_CHOSEN_NAME = 10, /* an abstract name of the kernel's choice */
 	JR_REASON_CONFIGURES = 11,  /* would change addresses, routes or links */
+	JR_REASON_ROUTED = 12,      /* would name hosts for a packet to go by */
 };
 
 /*

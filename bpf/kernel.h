@@ -59,6 +59,13 @@ enum {
 	RTM_BASE = 16, /* then NEW, DEL, GET and SET of each kind of object */
 	RTM_GET = 2,
 	MSG_FASTOPEN = 0x20000000,
+	SOL_IP = 0,
+	SOL_IPV6 = 41,
+	IP_OPTIONS = 4,
+	IP_RETOPTS = 7,
+	IPV6_2292RTHDR = 5,
+	IPV6_2292PKTOPTIONS = 6,
+	IPV6_RTHDR = 57,
 	TCP_ESTABLISHED = 1,
 	TCP_LISTEN = 10,
 };
@@ -269,6 +276,7 @@ struct msghdr {
 	void *msg_name;
 	int msg_namelen;
 	unsigned int msg_flags;
+	void *msg_control;
 	unsigned long msg_controllen;
 };
 

@@ -3,6 +3,7 @@
  * socket_create: a family, type or protocol that no rule can name is not made.
  * socket_bind, socket_listen: the own end. listen() without bind() takes a port of the kernel's choice.
  * socket_connect, socket_sendmsg with an address: the other end. TCP Fast Open connects in sendmsg.
+ * socket_setsockopt, socket_sendmsg with control data: a route for packets is none that rules could name.
  * unix_stream_connect, unix_may_send: sockets on this host, by the name that they are bound to. A path is
  * bound by making a node (path_mknod). netlink_send: addresses, routes and links may be asked for and not be
  * changed. file_receive: a socket that comes from another process, as if it were bound or connected now.
@@ -190,7 +191,85 @@ int BPF_PROG(jr_socket_connect, struct socket *sock, struct sockaddr *address, i
 	return verdict(deny_end(jail, HOOK_OPERATION(SOCKET_CONNECT, CONNECT)), EACCES);
 }
 
-/* Without an address nothing is decided, and the look at it costs less than the one at the task. */
+/*
+ * Options by which packets go to other hosts first. Nobody needs a privilege for these (ip_options_compile(),
+ * ipv6_set_opt_hdr()), and the first host gets the data.
+ */
+static __always_inline bool is_route(__u32 level, __u32 option)
+{
+	if (level == SOL_IP)
+		return option == IP_OPTIONS || option == IP_RETOPTS;
+	return level == SOL_IPV6 &&
+	       (option == IPV6_RTHDR || option == IPV6_2292RTHDR || option == IPV6_2292PKTOPTIONS);
+}
+
+static __noinline int deny_route(struct jail *jail, struct sock *sk, __u32 hook_operation)
+{
+	struct jr_denial *denial = begin_denial(jail, hook_operation >> 16, hook_operation & 0xffff);
+
+	denial->reason = JR_REASON_ROUTED;
+	denial->family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	return deny(jail, EACCES);
+}
+
+/* IP_RETOPTS means another thing to setsockopt(2), which takes no route by it. */
+SEC("lsm/socket_setsockopt")
+int BPF_PROG(jr_socket_setsockopt, struct socket *sock, int level, int option)
+{
+	struct jail *jail;
+
+	if (!is_route(level, option) || (level == SOL_IP && option == IP_RETOPTS))
+		return 0;
+	jail = current_jail();
+	if (!jail || jail->scope.network == JR_SCOPE_ANY)
+		return 0;
+	return verdict(deny_route(jail, sock->sk, HOOK_OPERATION(SOCKET_SETSOCKOPT, SEND)), EACCES);
+}
+
+/* struct cmsghdr */
+struct control_head {
+	__u64 length;
+	__u32 level;
+	__u32 type;
+};
+
+enum { CONTROL_MESSAGES = 256 };
+
+/* bpf_loop callback: looks at the control message at jail->cursor, of which jail->high bytes are left. */
+static long check_control(__u32 i, void *context)
+{
+	struct jail *jail = ((struct descent *)context)->jail;
+	struct control_head head = {};
+	__u64 step;
+
+	/* As for_each_cmsghdr(), and what is not whole is refused by whoever reads it. */
+	jail->granted = 1;
+	if (jail->high < sizeof(head))
+		return 1;
+	bpf_probe_read_kernel(&head, sizeof(head), (void *)jail->cursor);
+	if (head.length < sizeof(head) || head.length > jail->high)
+		return 1;
+	jail->granted = 0;
+	if (is_route(head.level, head.type))
+		return 1;
+	step = (head.length + 7) & ~7ull;
+	jail->cursor += step;
+	jail->high = step > jail->high ? 0 : jail->high - step;
+	return 0;
+}
+
+static __noinline int has_route(struct jail *jail, struct msghdr *message)
+{
+	struct descent descent = {.jail = jail};
+
+	jail->cursor = (__u64)BPF_CORE_READ(message, msg_control);
+	jail->high = BPF_CORE_READ(message, msg_controllen);
+	bpf_loop(CONTROL_MESSAGES, check_control, &descent, 0);
+	return !jail->granted;
+}
+
+/* Without an address and control data nothing is decided, and to look at them costs less than the task does.
+ */
 SEC("lsm/socket_sendmsg")
 int BPF_PROG(jr_socket_sendmsg, struct socket *sock, struct msghdr *message)
 {
@@ -200,7 +279,7 @@ int BPF_PROG(jr_socket_sendmsg, struct socket *sock, struct msghdr *message)
 	struct sock *sk;
 	int error;
 
-	if (!message->msg_name)
+	if (!message->msg_name && !message->msg_controllen)
 		return 0;
 	jail = current_jail();
 	if (!jail || jail->scope.network == JR_SCOPE_ANY)
@@ -210,6 +289,10 @@ int BPF_PROG(jr_socket_sendmsg, struct socket *sock, struct msghdr *message)
 		return verdict(1, EACCES);
 	family = sk->__sk_common.skc_family;
 	if (family == AF_UNIX || family == AF_NETLINK)
+		return 0;
+	if (is_inet(family) && message->msg_controllen && has_route(jail, message))
+		return verdict(deny_route(jail, sk, HOOK_OPERATION(SOCKET_SENDMSG, SEND)), EACCES);
+	if (!message->msg_name)
 		return 0;
 	/* A stream ignores the address unless it is to connect by it. */
 	if (is_inet(family) && sock->type == SOCK_STREAM && !(message->msg_flags & MSG_FASTOPEN))

@@ -119,6 +119,7 @@ export const Hook = {
   FILE_IOCTL: 38,
   FILE_IOCTL_COMPAT: 39,
   NETLINK_SEND: 40,
+  SOCKET_SETSOCKOPT: 41,
 } as const;
 export type Hook = (typeof Hook)[keyof typeof Hook];
 
@@ -153,6 +154,7 @@ export const Reason = {
   UNCLEAR: 9,
   CHOSEN_NAME: 10,
   CONFIGURES: 11,
+  ROUTED: 12,
 } as const;
 export type Reason = (typeof Reason)[keyof typeof Reason];
 

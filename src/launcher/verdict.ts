@@ -38,6 +38,7 @@ const reasons: Partial<Record<number, string>> = {
   [Reason.FAMILY]: 'no rule can name this kind of socket',
   [Reason.UNCLEAR]: 'its control data may make this address another one; name the host',
   [Reason.CHOSEN_NAME]: 'the kernel would choose its name; network.bind: ["unix:@*"] allows it',
+  [Reason.ROUTED]: 'it would name hosts for packets to go by; network: any allows it',
   [Reason.CONFIGURES]: 'it would change addresses, routes or links; network: any allows it',
 };
 

@@ -55,21 +55,21 @@ const protocols: Readonly<Record<string, number>> = { tcp: TCP, udp: UDP };
 const maxAbstract = 107;
 
 /**
- * The lists of addresses that rules may name. NAT64 makes an IPv4 host an IPv6 one: its well-known prefix
- * (RFC 6052) is listed where it leads to one address. IPv4-mapped addresses are decided as IPv4.
+ * The lists of addresses that rules may name. With an IPv4 prefix goes what NAT64 makes of it under its
+ * well-known prefix (RFC 6052); IPv4-mapped addresses are decided as IPv4.
  */
 const lists: Readonly<Record<string, readonly string[]>> = {
   loopback: ['127.0.0.0/8', '::1'],
   'link-local': ['169.254.0.0/16', 'fe80::/10'],
   /** RFC 1918, carriers' networks (RFC 6598), unique local addresses (RFC 4193). */
   private: ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', 'fc00::/7'],
-  /** Where clouds hand out credentials: most of them; Amazon's IPv6, ECS and EKS; Alibaba; Oracle. */
+  /** Where clouds hand out credentials: most of them, and Amazon's IPv6; ECS; EKS; Alibaba; Oracle. */
   metadata: [
-    ...['169.254.169.254', '64:ff9b::169.254.169.254', 'fd00:ec2::254'],
-    ...['169.254.170.2', '64:ff9b::169.254.170.2', '169.254.170.23', 'fd00:ec2::23'],
-    ...['100.100.100.200', '64:ff9b::100.100.100.200', '192.0.0.192', '64:ff9b::192.0.0.192'],
+    ...['169.254.169.254', 'fd00:ec2::254', '169.254.170.2', '169.254.170.23', 'fd00:ec2::23'],
+    ...['100.100.100.200', '192.0.0.192'],
   ],
 };
+const nat64 = `0064ff9b${'0'.repeat(16)}`;
 
 /** What a rule names, or why it names nothing. `denying`: it stands in `deny`, where it may be for both protocols. */
 export function readTarget(text: string, denying = false): NetworkTarget | Fault {
@@ -158,9 +158,10 @@ function readList(name: string): Prefix[] | string {
     const known = Object.keys(lists).map((known) => `@${known}`);
     return `names no list of addresses; ${meant ? `did you mean @${meant}?` : `there are ${known.join(', ')}`}`;
   }
-  return list.map((text) => {
+  return list.flatMap((text) => {
     const [prefix] = readPrefix(text, text.includes(':')) as Prefix[];
-    return prefix as Prefix;
+    if (!prefix || prefix.address.length === 32) return prefix ?? [];
+    return [prefix, { address: nat64 + prefix.address, length: 96 + prefix.length }];
   });
 }
 

@@ -204,12 +204,30 @@ test('the named lists cover what they say, in both families', () => {
   const denied = (host: string, port: number) => verdict(role, 'connect', TCP, host, port).startsWith('no ');
   for (const host of ['169.254.169.254', 'fd00:ec2::254', '100.100.100.200', '64:ff9b::a9fe:a9fe'])
     assert.ok(denied(host, 80), host);
-  for (const host of ['10.9.9.9', '172.31.0.1', '192.168.1.1', '100.64.0.1', 'fc00::1', 'fdff::1'])
+  for (const host of [
+    '64:ff9b::10.9.9.9',
+    '64:ff9b::192.168.1.1',
+    '10.9.9.9',
+    '172.31.0.1',
+    '192.168.1.1',
+    '100.64.0.1',
+    'fc00::1',
+    'fdff::1',
+  ])
     assert.ok(denied(host, 1) && !denied(host, 4), host);
   for (const host of ['127.0.0.1', '127.9.9.9', '::1']) assert.ok(denied(host, 2) && !denied(host, 4), host);
   for (const host of ['169.254.1.1', 'fe80::1', 'febf::1'])
     assert.ok(denied(host, 3) && !denied(host, 4), host);
-  for (const host of ['172.32.0.1', '11.0.0.1', '128.0.0.1', '::2', 'fec0::1', 'fe00::1', '192.167.0.1'])
+  for (const host of [
+    '64:ff9b::172.32.0.1',
+    '172.32.0.1',
+    '11.0.0.1',
+    '128.0.0.1',
+    '::2',
+    'fec0::1',
+    'fe00::1',
+    '192.167.0.1',
+  ])
     for (const port of [1, 2, 3]) assert.ok(!denied(host, port), `${host} ${port}`);
 });
 

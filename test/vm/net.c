@@ -291,6 +291,38 @@ static int act_packet_info(void)
 	return sendmsg(fd, &message, 0);
 }
 
+/* 10.9.9.9 first, and then where the packet is for. */
+static const unsigned char source_route[] = {131, 7, 4, 10, 9, 9, 9, 0};
+
+static int act_route4(void)
+{
+	return setsockopt(fd, IPPROTO_IP, IP_OPTIONS, source_route, sizeof(source_route));
+}
+
+/* An empty one takes away what was set, and is as good a test. */
+static int act_route6(void)
+{
+	return setsockopt(fd, IPPROTO_IPV6, IPV6_RTHDR, NULL, 0);
+}
+
+/* routed LEVEL TYPE: sends with control data, on a connected socket */
+static int act_routed(void)
+{
+	char control[CMSG_SPACE(sizeof(source_route))] = {0};
+	struct iovec part = {.iov_base = "x", .iov_len = 1};
+	struct msghdr message = {
+	    .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+	struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+
+	head->cmsg_level = number();
+	head->cmsg_type = number();
+	head->cmsg_len = head->cmsg_type == IP_TTL ? CMSG_LEN(sizeof(int)) : CMSG_LEN(sizeof(source_route));
+	memcpy(CMSG_DATA(head), source_route, sizeof(source_route));
+	if (head->cmsg_type == IP_TTL)
+		*(int *)CMSG_DATA(head) = 9;
+	return sendmsg(fd, &message, 0);
+}
+
 static int act_only6(void)
 {
 	return set(IPPROTO_IPV6, IPV6_V6ONLY, number());
@@ -502,6 +534,9 @@ static const struct {
     {"fastopen-connect", act_fastopen_connect},
     {"sendmmsg", act_sendmmsg},
     {"packet-info", act_packet_info},
+    {"route4", act_route4},
+    {"route6", act_route6},
+    {"routed", act_routed},
     {"only6", act_only6},
     {"reuse-port", act_reuse_port},
     {"no-port", act_no_port},

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { attach, detach, jailrun, run, until, writePolicy } from './jail.js';
 
 const area = '/mnt/ext4/network-programs';
@@ -49,15 +50,13 @@ async function end(child: ChildProcess): Promise<void> {
   await closed;
 }
 
-/** Waits until somebody listens there; `where` is a prefix such as `ip netns exec NAME`. */
-async function listens(host: string, port: number, where: string[] = []): Promise<void> {
-  const [program = '', ...words] = [
-    ...where,
-    'python3',
-    '-c',
-    `import socket; socket.create_connection(('${host}', ${port})).close()`,
-  ];
-  await until(() => spawnSync(program, words).status === 0);
+/** Waits until somebody listens there, for a minute. */
+async function listens(host: string, port: number): Promise<void> {
+  const script = `import socket; socket.create_connection(('${host}', ${port}), timeout=5).close()`;
+  for (const end = Date.now() + 60_000; spawnSync('python3', ['-c', script]).status !== 0; ) {
+    if (Date.now() > end) throw new Error(`nobody listens on ${host} ${port}`);
+    await sleep(200);
+  }
 }
 
 const inFar = ['ip', 'netns', 'exec', namespace];

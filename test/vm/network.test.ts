@@ -330,6 +330,38 @@ const rows: Row[] = [
     'udp4 multicast sendto 224.0.0.251 7001',
     'udp 224.0.0.251:5353',
   ),
+  // Through other hosts.
+  {
+    name: 'have IPv4 packets go by another host',
+    denied: 'udp4 route4',
+    allowed: 'udp4 multicast',
+    step: 'route4',
+    hook: 'socket_setsockopt',
+    operation: 'send',
+    target: 'inet',
+    reason: /hosts for packets to go by/,
+  },
+  {
+    name: 'have IPv6 packets go by another host',
+    denied: 'udp6 route6',
+    allowed: 'udp6 only6 1',
+    step: 'route6',
+    hook: 'socket_setsockopt',
+    operation: 'send',
+    target: 'inet6',
+    reason: /hosts for packets to go by/,
+  },
+  {
+    name: 'have a single packet go by another host',
+    denied: 'udp4 connect 127.0.0.1 7001 routed 0 7',
+    allowed: 'udp4 connect 127.0.0.1 7001 routed 0 2',
+    step: 'routed',
+    hook: 'socket_sendmsg',
+    operation: 'send',
+    target: 'inet',
+    reason: /hosts for packets to go by/,
+    unjailed: '*',
+  },
   // Through a ring.
   connect(
     'connect through a ring',
