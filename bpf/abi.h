@@ -189,8 +189,8 @@ enum jr_reason {
 	JR_REASON_TOO_WIDE = 7,    /* speaks of a whole mount or file system, and no rule does */
 	JR_REASON_UNCLEAR = 8,     /* an address by which the kernel could mean several hosts */
 	JR_REASON_CHOSEN_NAME = 9, /* an abstract name of the kernel's choice */
-	JR_REASON_ROUTED = 11,     /* would name hosts for a packet to go by */
 	JR_REASON_CONFIGURES = 10, /* would change addresses, routes or links */
+	JR_REASON_ROUTED = 12,     /* would name hosts for packets to go by */
 };
 
 /*

@@ -217,13 +217,17 @@ SEC("lsm/socket_setsockopt")
 int BPF_PROG(jr_socket_setsockopt, struct socket *sock, int level, int option)
 {
 	struct jail *jail;
+	struct sock *sk;
 
 	if (!is_route(level, option) || (level == SOL_IP && option == IP_RETOPTS))
 		return 0;
 	jail = current_jail();
 	if (!jail || jail->scope.network == JR_SCOPE_ANY)
 		return 0;
-	return verdict(deny_route(jail, sock->sk, HOOK_OPERATION(SOCKET_SETSOCKOPT, SEND)), EACCES);
+	sk = sock->sk;
+	if (!sk)
+		return verdict(1, EACCES);
+	return verdict(deny_route(jail, sk, HOOK_OPERATION(SOCKET_SETSOCKOPT, SEND)), EACCES);
 }
 
 /* struct cmsghdr */

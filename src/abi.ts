@@ -152,8 +152,8 @@ export const Reason = {
   TOO_WIDE: 7,
   UNCLEAR: 8,
   CHOSEN_NAME: 9,
-  ROUTED: 11,
   CONFIGURES: 10,
+  ROUTED: 12,
 } as const;
 export type Reason = (typeof Reason)[keyof typeof Reason];
 
