@@ -6,7 +6,7 @@
 //
 // QEMU's -icount gives the same figures however loaded this machine is. Everything that is measured lies on
 // a tmpfs of the guest, because waiting for this machine's disk would count as well.
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -22,6 +22,8 @@ const jailrun = join(root, 'dist/jailrun');
 const floor = join(root, 'build/floor.bpf.o');
 const latency = join(root, 'build/latency');
 const operations = join(root, 'build/operations');
+const requests = join(root, 'build/requests');
+const nginx = '/usr/sbin/nginx';
 
 /** The jail and the AppArmor profile say the same, as far as both can. */
 const policy = `version: 1
@@ -29,8 +31,8 @@ roles:
   bench:
     id: 700
     files:
-      read: ["@runtime"]
-      write: [${area}]
+      read: ["@runtime", /etc/nginx.conf]
+      write: [${area}, /dev/null]
       deny: [${area}/secret]
     exec: [${area}/program]
     network: {bind: ["tcp:@loopback:7700-7703", "udp:@loopback:7700-7703"], connect: [tcp:7700, udp:7701-7702]}
@@ -41,6 +43,13 @@ roles:
       read: [${Array.from({ length: 5000 }, (_, i) => `/opt/${i % 70}/${i}`).join(', ')}]
     network:
       connect: [${Array.from({ length: 10_000 }, (_, i) => `"tcp:10.${i >> 8}.${i & 255}.0/${24 + (i % 9)}:${i + 1}"`).join(', ')}]
+`;
+/** One process, so that nothing waits for another; the page is the tree's file of a page. */
+const site = `daemon off; master_process off; pid ${area}/nginx.pid; error_log stderr;
+events {}
+http { access_log off;
+  ${['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${area}/${name};`).join(' ')}
+  server { listen 127.0.0.1:7703; root ${area}/1/2; } }
 `;
 const profile = `profile jailrun-bench flags=(attach_disconnected) {
   ${tree}/{lib,lib64,usr,etc}/** mr,
@@ -92,11 +101,29 @@ function measureOperations(starter, holder = []) {
   );
 }
 
+/** The median of a request to nginx, both ends together; nginx is run by `starter`. */
+async function measureRequests(starter) {
+  const words = [tree, ...starter, nginx, '-e', 'stderr', '-c', '/etc/nginx.conf'];
+  const server = spawn('chroot', words, {
+    stdio: ['ignore', 'ignore', 'inherit'],
+    env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
+  });
+  const ended = new Promise((resolve) => server.once('close', resolve));
+  try {
+    return { 'request to nginx': Number(inTree([requests, '7703', '/file'])) };
+  } finally {
+    server.kill('SIGKILL');
+    await ended;
+  }
+}
+
 function printOperations(base, columns) {
   const head = Object.keys(columns).map((name) => name.padStart(11));
   console.log(`\n${'operation'.padEnd(36)}${'instructions'.padStart(13)}${head.join('')}`);
   for (const [name, ticks] of Object.entries(base)) {
-    const ratios = Object.values(columns).map((column) => (column[name] / ticks).toFixed(3).padStart(11));
+    const ratios = Object.values(columns).map((column) =>
+      (name in column ? (column[name] / ticks).toFixed(3) : '').padStart(11),
+    );
     console.log(`${name.padEnd(36)}${String(ticks).padStart(13)}${ratios.join('')}`);
   }
 }
@@ -132,18 +159,26 @@ function makeTree() {
   for (const directory of ['dev', 'proc', 'sys', 'tmp', 'run', 'etc']) mkdirSync(join(tree, directory));
   for (const directory of ['dev', 'proc', 'sys'])
     check(['mount', '--rbind', `/${directory}`, join(tree, directory)]);
-  const programs = [process.execPath, '/bin/true', latency, operations, join(root, 'dist/jailrun.node')];
+  const programs = [process.execPath, '/bin/true', latency, operations, requests, nginx];
+  programs.push(join(root, 'dist/jailrun.node'));
   for (const program of programs) copyProgram(program);
   cpSync(join(root, 'dist'), join(tree, root, 'dist'), { recursive: true });
   mkdirSync(join(tree, area), { recursive: true });
   cpSync(join(root, 'build/exit'), join(tree, area, 'program'));
   writeFileSync(join(tree, 'etc/bench.yaml'), policy, { mode: 0o644 });
+  writeFileSync(join(tree, 'etc/nginx.conf'), site, { mode: 0o644 });
+  for (const file of ['etc/passwd', 'etc/group']) cpSync(join('/', file), join(tree, file));
   // The first run makes the files.
   measureOperations([]);
 }
 
-const measureJailed = (role, launcher = jailrun) =>
-  measureOperations([launcher, '--policy', '/etc/bench.yaml', '--role', role, '--exec', '--']);
+const jail = (role, launcher = jailrun) => [
+  ...[launcher, '--policy', '/etc/bench.yaml', '--role', role, '--exec', '--'],
+];
+const measureAll = async (starter) => ({
+  ...measureOperations(starter),
+  ...(await measureRequests(starter)),
+});
 
 /** The product with the object of test/bench/floor.bpf.c, once the real one is gone. */
 function measureFloor() {
@@ -151,28 +186,28 @@ function measureFloor() {
   cpSync(join(root, 'dist'), join(tree, directory), { recursive: true });
   cpSync(floor, join(tree, directory, 'jailrun.bpf.o'));
   inTree([jailrun, 'detach']);
-  return measureJailed('bench', join(directory, 'jailrun'));
+  return measureAll(jail('bench', join(directory, 'jailrun')));
 }
 
 /** What a guest does in each boot: columns of operations, and how long starts take. */
 const boots = {
-  bare: () => ({ columns: { bare: measureOperations([]) } }),
-  alone: () => {
+  bare: async () => ({ columns: { bare: await measureAll([]) } }),
+  alone: async () => {
     inTree([jailrun, 'attach']);
     const columns = {
-      unjailed: measureOperations([]),
-      jailed: measureJailed('bench'),
-      'many rules': measureJailed('bench-many'),
+      unjailed: await measureAll([]),
+      jailed: await measureAll(jail('bench')),
+      'many rules': await measureAll(jail('bench-many')),
     };
-    return { columns: { ...columns, floor: measureFloor() } };
+    return { columns: { ...columns, floor: await measureFloor() } };
   },
-  beside: () => {
-    const columns = { 'no jailrun': measureOperations([]) };
+  beside: async () => {
+    const columns = { 'no jailrun': await measureAll([]) };
     if (loadAppArmor()) columns.AppArmor = measureOperations([], ['apparmor', 'jailrun-bench']);
     columns.Landlock = measureOperations([], ['landlock']);
     inTree([jailrun, 'attach']);
-    columns.unjailed = measureOperations([]);
-    columns.jailed = measureJailed('bench');
+    columns.unjailed = await measureAll([]);
+    columns.jailed = await measureAll(jail('bench'));
     return { columns, starts: measureStarts() };
   },
 };
@@ -188,7 +223,7 @@ await main(async () => {
   });
   if (values.guest) {
     makeTree();
-    return console.log(JSON.stringify(boots[values.guest]()));
+    return console.log(JSON.stringify(await boots[values.guest]()));
   }
   if (!series.includes(values.kernel)) throw new Failure(`--kernel is one of ${series.join(', ')}`);
   const { setup } = await import('./setup.mjs');

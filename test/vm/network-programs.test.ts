@@ -5,7 +5,7 @@ import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_pr
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { attach, detach, jailrun, run, until, writePolicy } from './jail.js';
+import { attach, detach, jailrun, run, writePolicy } from './jail.js';
 
 const area = '/mnt/ext4/network-programs';
 const namespace = 'jailrun-far';
@@ -50,13 +50,15 @@ async function end(child: ChildProcess): Promise<void> {
   await closed;
 }
 
-/** Waits until somebody listens there, for a minute. */
-async function listens(host: string, port: number): Promise<void> {
+/** Waits until `condition` holds, for a minute: a guest starts programs slowly on a busy machine. */
+async function within(what: string, condition: () => boolean): Promise<void> {
+  for (const end = Date.now() + 60_000; !condition(); await sleep(200))
+    if (Date.now() > end) throw new Error(`waited a minute for ${what}`);
+}
+
+function listens(host: string, port: number): Promise<void> {
   const script = `import socket; socket.create_connection(('${host}', ${port}), timeout=5).close()`;
-  for (const end = Date.now() + 60_000; spawnSync('python3', ['-c', script]).status !== 0; ) {
-    if (Date.now() > end) throw new Error(`nobody listens on ${host} ${port}`);
-    await sleep(200);
-  }
+  return within(`${host} ${port}`, () => spawnSync('python3', ['-c', script]).status === 0);
 }
 
 const inFar = ['ip', 'netns', 'exec', namespace];
@@ -219,7 +221,7 @@ describe('a client in a role that names its server', () => {
   });
   test('names are resolved by a resolver on loopback, and by no other', async () => {
     const resolver = start('python3', ['-c', nameServer]);
-    await until(() => readFileSync('/proc/net/udp', 'utf8').includes('0100007F:0035'));
+    await within('the resolver', () => readFileSync('/proc/net/udp', 'utf8').includes('0100007F:0035'));
     resolvConf = existsSync('/etc/resolv.conf') ? readFileSync('/etc/resolv.conf', 'utf8') : '';
     const page = ['curl', '-sS', '-m', '20', 'http://page.test:8000/page'];
     writeFileSync('/etc/resolv.conf', 'nameserver 127.0.0.1\n');
@@ -274,7 +276,7 @@ describe('redis in the role database', () => {
   test('is denied nothing meanwhile', () => assert.doesNotMatch(redis.errors(), /"hook":"(socket|unix)_/));
   test('may not be told to follow another server', async () => {
     execFileSync('redis-cli', ['-h', '127.0.0.1', 'replicaof', far, '8000']);
-    await until(() => /Permission denied|Unable to connect/.test(redis.errors()));
+    await within('redis to try', () => /Permission denied|Unable to connect/.test(redis.errors()));
     execFileSync('redis-cli', ['-h', '127.0.0.1', 'replicaof', 'no', 'one']);
     await end(redis);
     assert.match(
