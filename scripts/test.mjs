@@ -18,7 +18,7 @@ import { boot, lsmModes } from './vm.mjs';
 
 /** A test file that takes longer hangs. */
 const fileSeconds = 240;
-const guestSeconds = 900;
+const guestSeconds = 1500;
 
 const isVmTest = (file) => file.startsWith('test/vm/');
 
