@@ -35,7 +35,7 @@ roles:
       write: [${area}, /dev/null]
       deny: [${area}/secret]
     exec: [${area}/program]
-    network: {bind: ["tcp:@loopback:7700-7703", "udp:@loopback:7700-7703"], connect: [tcp:7700, udp:7701-7702]}
+    network: {bind: ["tcp:@loopback:7700-7704", "udp:@loopback:7700-7703"], connect: [tcp:7700, udp:7701-7702]}
   bench-many:
     id: 701
     extends: [bench]
@@ -49,7 +49,7 @@ const site = `daemon off; master_process off; pid ${area}/nginx.pid; error_log s
 events {}
 http { access_log off;
   ${['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${area}/${name};`).join(' ')}
-  server { listen 127.0.0.1:7703; root ${area}/1/2; } }
+  server { listen 127.0.0.1:7704; root ${area}/1/2; } }
 `;
 const profile = `profile jailrun-bench flags=(attach_disconnected) {
   ${tree}/{lib,lib64,usr,etc}/** mr,
@@ -110,7 +110,7 @@ async function measureRequests(starter) {
   });
   const ended = new Promise((resolve) => server.once('close', resolve));
   try {
-    return { 'request to nginx': Number(inTree([requests, '7703', '/file'])) };
+    return { 'request to nginx': Number(inTree([requests, '7704', '/file'])) };
   } finally {
     server.kill('SIGKILL');
     await ended;
