@@ -140,7 +140,17 @@ describe('check', () => {
 });
 
 describe('roles', () => {
-  const builtIn = ['restricted', 'permissive', 'webserver', 'database', 'isolated', 'web_with_db', 'worker'];
+  const builtIn = [
+    'restricted',
+    'permissive',
+    'webserver',
+    'database',
+    'isolated',
+    'web_with_db',
+    'worker',
+    'ci',
+    'ai_agent',
+  ];
 
   test('lists the built-in roles in the order of their ids', () => {
     const { status, lines } = area.run(['roles'], 'nobody');
