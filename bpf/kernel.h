@@ -72,6 +72,16 @@ enum {
 #define S_IFMT 0170000
 #define S_IFDIR 0040000
 #define S_IFREG 0100000
+#define S_IFBLK 0060000
+#define S_IFCHR 0020000
+#define MEM_MAJOR 1
+#define PROT_READ 1
+#define PROT_EXEC 4
+#define READ_IMPLIES_EXEC 0x0400000
+#define CAP_OPT_NOAUDIT 2
+#define MNT_DETACH 2
+#define TS_COMPAT 2 /* arch/x86: this system call is a 32-bit one */
+#define FMODE_BACKING (1u << 25)
 #define RENAME_EXCHANGE 2
 #define THREAD_SIZE_MAX 32768 /* half of it without KASAN */
 #define FSNOTIFY_OBJ_TYPE_INODE 0
@@ -86,6 +96,10 @@ enum {
 /* include/uapi/linux/magic.h */
 #define NSFS_MAGIC 0x6e736673
 #define ANON_INODE_FS_MAGIC 0x09041934
+#define BPF_FS_MAGIC 0xcafe4a11
+#define CGROUP_SUPER_MAGIC 0x27e0eb
+#define CGROUP2_SUPER_MAGIC 0x63677270
+#define MQUEUE_MAGIC 0x19800202
 #define OVERLAYFS_SUPER_MAGIC 0x794c7630
 
 /* include/linux/sched.h */
@@ -94,7 +108,37 @@ enum {
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct bpf_local_storage;
-struct cred;
+struct user_namespace;
+
+struct thread_info {
+	__u32 status;
+};
+
+struct pt_regs {
+	unsigned long orig_ax;
+};
+
+/* One number since 6.3, two halves of it before. */
+struct kernel_cap {
+	__u64 val;
+};
+
+typedef struct {
+	unsigned int val;
+} kuid_t;
+
+typedef struct {
+	unsigned int val;
+} kgid_t;
+
+struct cred {
+	kuid_t uid;
+	kuid_t euid;
+	kgid_t gid;
+	kgid_t egid;
+	struct kernel_cap cap_effective;
+	struct user_namespace *user_ns;
+};
 
 struct task_struct {
 	int pid;
@@ -108,6 +152,8 @@ struct task_struct {
 	void *stack;
 	const struct cred *real_cred;
 	const struct cred *cred;
+	unsigned int personality;
+	struct thread_info thread_info;
 };
 
 struct super_block {
@@ -120,6 +166,8 @@ struct super_block {
 
 struct inode {
 	__u16 i_mode;
+	unsigned int i_nlink;
+	__u32 i_rdev;
 	unsigned long i_ino;
 	__u32 i_generation;
 	struct super_block *i_sb;
@@ -150,12 +198,18 @@ struct dentry___shortname {
 
 struct vfsmount {
 	struct dentry *mnt_root;
+	struct super_block *mnt_sb;
 };
 
 struct mnt_namespace;
 
+struct list_head {
+	struct list_head *next;
+};
+
 struct mount {
 	struct vfsmount mnt;
+	struct list_head mnt_mounts;
 	struct mnt_namespace *mnt_ns;
 };
 
@@ -179,8 +233,21 @@ union security_list_options {
 	void *file_truncate;
 };
 
+/* The file of a layer that an overlay opened for a mapping. Since 6.6, before that a plain file. */
+struct backing_file {
+	struct file file;
+	struct path user_path;
+};
+
+struct vm_area_struct {
+	struct file *vm_file;
+};
+
+struct kern_ipc_perm;
+
 struct linux_binprm {
 	struct file *file;
+	struct cred *cred;
 	const char *filename;
 	const char *interp;
 };

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
 import { type Denial, Hook, Operation, Reason, Scope } from '../abi.js';
 import { type Mount, parseMountinfo, visiblePath } from '../profiles/mounts.js';
+import { nameOfBit, powerNamed } from '../profiles/powers.js';
 import { readDenials } from './kernel.js';
 import { type PodHeader, readState } from './pods.js';
 import {
@@ -64,6 +65,8 @@ export interface DenialReport {
   rule?: PolicyLine;
   /** What to add to the role, where it can be named. */
   allow?: Grant;
+  /** For a power: the process that it was to be used on, or the system call that asked for it. */
+  subject?: number;
 }
 
 /** Turns the kernel's record into what people and programs read. Pure. */
@@ -95,6 +98,7 @@ export function describeDenial(denial: Denial, pod: PodHeader, mounts: Mount[]):
     ...(reason && { reason }),
     ...(rule && { rule }),
     ...(allow && { allow }),
+    ...(denial.subject !== 0 && { subject: denial.subject }),
   };
 }
 
@@ -112,7 +116,8 @@ function visibleTarget(denial: Denial, mounts: Mount[]): string | undefined {
 
 function targetOf(denial: Denial): string {
   if (denial.device !== 0) return rawPath(denial);
-  if (denial.operation === Operation.BPF) return 'bpf(2)';
+  if (denial.operation === Operation.USE) return powerNamed(denial.power) ?? impliedName(denial.power);
+  if (denial.operation === Operation.MAP) return 'anonymous memory';
   if (denial.operation === Operation.FORK) return 'a new task';
   if (denial.operation === Operation.RING) return 'another process’s io_uring';
   const protocol = protocolNames[denial.protocol] ?? (denial.protocol ? `protocol ${denial.protocol}` : '');
@@ -120,6 +125,9 @@ function targetOf(denial: Denial): string {
   if (denial.operation === Operation.SOCKET || !protocol) return [family, protocol].filter(Boolean).join(' ');
   return `${protocol} ${address(denial)}:${denial.port}`;
 }
+
+/** What a section implies has no name under `allow`. */
+const impliedName = (power: number): string => `CAP_${nameOfBit(power)}`;
 
 function address({ family, address: bytes }: Denial): string {
   if (family === 2) return bytes.subarray(0, 4).join('.');
@@ -148,6 +156,8 @@ function allowing(
 ): Grant | undefined {
   const network = inRole({ section: 'network', text: 'any' }, definition);
   if (denial.reason === Reason.FAMILY || denial.operation === Operation.SOCKET) return network;
+  const power = denial.operation === Operation.USE ? powerNamed(denial.power) : undefined;
+  if (power !== undefined) return grantFor(denial.operation, { power }, undefined, definition);
   const decided = rules[denial.rule - 1];
   if (path !== undefined) return grantFor(denial.operation, { path }, decided, definition);
   const protocol = protocolNames[denial.protocol];

@@ -22,8 +22,8 @@ export interface Grant {
   line?: number;
 }
 
-/** What an operation was decided upon: a path by which the object is seen, or a port such as `tcp:80`. */
-export type GrantTarget = { path: string } | { port: string };
+/** What an operation was decided upon: a path by which the object is seen, a port such as `tcp:80`, or a power. */
+export type GrantTarget = { path: string } | { port: string } | { power: string };
 
 const reasons: Partial<Record<number, string>> = {
   [Reason.UNKNOWN_DEVICE]: 'it lies on a file system that was not mounted when the jail began',
@@ -33,6 +33,9 @@ const reasons: Partial<Record<number, string>> = {
   [Reason.MORE_RIGHTS]: 'there it, or what it holds, would have more rights than where it is; copy it',
   [Reason.TOO_WIDE]: 'it would show a whole file system; files: any allows it',
   [Reason.FAMILY]: 'no rule can name this kind of socket',
+  [Reason.OWN]: 'it belongs to what holds the jails, which no role may touch',
+  [Reason.JIT]: 'the role says jit: none',
+  [Reason.NAMELESS]: 'no path leads to it any more, or ever did',
 };
 
 /** Why something was denied; undefined where the role's rules alone decided. */
@@ -51,7 +54,7 @@ export function grantFor(
   definition: { file: string; line: number } | undefined,
 ): Grant | undefined {
   const section = sectionFor(operation, target);
-  const text = 'path' in target ? literal(target.path) : target.port;
+  const text = 'path' in target ? literal(target.path) : 'port' in target ? target.port : target.power;
   if (section === undefined || decided?.section === 'files.deny') return undefined;
   return inRole({ section, text }, definition);
 }
@@ -79,7 +82,10 @@ function sectionFor(operation: number, target: GrantTarget): string | undefined 
     case Operation.CREATE:
       return 'files.write';
     case Operation.EXEC:
+    case Operation.MAP:
       return 'exec';
+    case Operation.USE:
+      return 'allow';
     case Operation.BIND:
     case Operation.LISTEN:
       return 'network.bind';

@@ -22,6 +22,7 @@ import { splitPath, toByteString } from './locate.js';
 import { type Mount, visibleMounts } from './mounts.js';
 import type { Matcher } from './pattern.js';
 import type { LocatedRole, Port, RuleSource } from './policy.js';
+import { powerMask } from './powers.js';
 
 export interface CompiledRole {
   /** The key of `roles` and `role_rules`: equal compiled roles have equal digests. Never 0. */
@@ -49,11 +50,20 @@ export function compile(role: LocatedRole, mounts: readonly Mount[]): CompiledRo
   // every other rule outweighs.
   const execRules = role.exec === Scope.RULES || denies(role);
   const exec = execRules ? Scope.RULES : role.exec;
-  const flags = role.paths.some((rule) => rule.section === 'files.deny') ? RoleFlag.HIDES : 0;
-  const encoded = Role.encode({ id: role.id, files: role.files, exec, network: role.network, flags });
-  const walked = role.files === Scope.RULES || execRules;
+  const hides = role.paths.some((rule) => rule.section === 'files.deny');
+  const flags = (hides ? RoleFlag.HIDES : 0) | (role.jit ? 0 : RoleFlag.NO_JIT);
+  const encoded = Role.encode({
+    id: role.id,
+    files: role.files,
+    exec,
+    network: role.network,
+    flags,
+    powers: powerMask(role.allow, { files: role.files !== Scope.NONE, bind: mayBind(role) }),
+  });
+  // Which files are libraries is asked under `exec: none`, too.
+  const walked = role.files === Scope.RULES || exec !== Scope.ANY;
   const { entries, globs } = walked
-    ? encodeAutomaton(buildAutomaton(role, visibleMounts(mounts), execRules), epochsOf(mounts))
+    ? encodeAutomaton(buildAutomaton(role, visibleMounts(mounts), execRules), epochsOf(mounts), role.paths)
     : { entries: [], globs: new Uint8Array() };
   for (const [index, rule] of role.ports.entries()) {
     const kind = rule.section === 'network.bind' ? KeyKind.BIND : KeyKind.CONNECT;
@@ -62,7 +72,7 @@ export function compile(role: LocatedRole, mounts: readonly Mount[]): CompiledRo
   }
   entries.sort(([a], [b]) => Buffer.compare(a, b));
   return {
-    digest: digestOf(encoded, entries, globs),
+    digest: digestOf(role, encoded, entries, globs),
     id: role.id,
     name: role.name,
     audit: role.audit,
@@ -71,6 +81,10 @@ export function compile(role: LocatedRole, mounts: readonly Mount[]): CompiledRo
     globs,
     rules: [...role.paths.map(sourceOf), ...role.ports.map(sourceOf)],
   };
+}
+
+function mayBind({ network, ports }: LocatedRole): boolean {
+  return network === Scope.ANY || ports.some(({ section }) => section === 'network.bind');
 }
 
 function portState({ protocol, port }: Port): number {
@@ -86,12 +100,18 @@ function sourceOf({ section, text, file, line, column, set }: RuleSource): RuleS
 }
 
 /**
- * A role without entries is its own digest, with a high byte of 0, which the others never have. Node needs
+ * A role without entries that has all powers is its own digest but for those, with a high byte of 0, which the
+ * others never have. Node needs
  * as long to load node:crypto as for everything else that the launcher does for such a role, so it is
  * loaded here and not with this module.
  */
-function digestOf(role: Uint8Array, entries: CompiledRole['entries'], globs: Uint8Array): bigint {
-  if (entries.length === 0) return Buffer.from(role).readBigUInt64LE();
+function digestOf(
+  { allow }: LocatedRole,
+  role: Uint8Array,
+  entries: CompiledRole['entries'],
+  globs: Uint8Array,
+): bigint {
+  if (entries.length === 0 && allow === 'any') return Buffer.from(role).readBigUInt64LE();
   const { createHash } = process.getBuiltinModule('node:crypto');
   const hash = createHash('sha256')
     .update(new Uint32Array([Limit.LAYOUT]))
@@ -108,10 +128,12 @@ function epochsOf(mounts: readonly Mount[]): Map<number, number> {
 function encodeAutomaton(
   { devices, states }: Automaton,
   epochs: ReadonlyMap<number, number>,
+  rules: LocatedRole['paths'],
 ): Pick<CompiledRole, 'entries' | 'globs'> {
   const entries: CompiledRole['entries'] = [];
   const { globs, starts } = encodeMatchers(states.flatMap(({ globs }) => globs?.matcher ?? []));
-  const encode = ({ access, rule, execRule, state }: Target): Uint8Array => {
+  const encode = ({ access: granted, rule, execRule, state }: Target): Uint8Array => {
+    const access = granted | (rules[rule - 1]?.library ? Access.MAP : 0);
     if (!state) return encodeRule({ access, rule, execRule, flags: RuleFlag.LEAF });
     const flags = (state.any ? RuleFlag.HAS_ANY : 0) | (state.names.length > 0 ? RuleFlag.HAS_NAMES : 0);
     const glob = state.globs ? starts.get(state.globs.matcher) : 0;

@@ -7,6 +7,7 @@ import { isMap, isScalar, isSeq, type Node } from 'yaml';
 import { type Entry, type Reader, readDocument, type Shape } from './document.js';
 import { isJailer, readJailer } from './jailer.js';
 import type { PathList, Policy, Port, RoleDefinition, SetDefinition, Written } from './policy.js';
+import { powerNames, powers } from './powers.js';
 import { checkPath, type Fault } from './rulepath.js';
 import { nearest } from './spelling.js';
 
@@ -15,9 +16,9 @@ const policyShape: Shape = {
   required: ['version'],
 };
 const roleShape: Shape = {
-  known: ['id', 'description', 'extends', 'vars', 'mode', 'files', 'exec', 'network'],
+  known: ['id', 'description', 'extends', 'vars', 'mode', 'files', 'exec', 'network', 'allow', 'jit'],
   required: ['id'],
-  unenforced: { allow: 'powers', 'on-denial': 'reactions to a denial' },
+  unenforced: { 'on-denial': 'reactions to a denial' },
 };
 const filesShape: Shape = { known: ['read', 'write', 'deny'] };
 const networkShape: Shape = { known: ['bind', 'connect'], unenforced: { deny: 'denied addresses' } };
@@ -98,8 +99,12 @@ function readRole(reader: Reader, name: string, { place, value, where }: Entry):
     isSeq(node) ? readPaths(reader, node, at) : reader.word(node, at, ['any', 'none'], 'a list'),
   );
   const network = read('network', (node, at) => readNetwork(reader, node, at));
+  const allow = read('allow', (node, at) =>
+    isSeq(node) ? readPowers(reader, node, at) : reader.word(node, at, ['any', 'none'], 'a list'),
+  );
+  const jit = read('jit', (node, at) => reader.word(node, at, ['any', 'none']));
   const sections: RoleDefinition['sections'] = {};
-  for (const section of ['files', 'exec', 'network'] as const) {
+  for (const section of ['files', 'exec', 'network', 'allow'] as const) {
     const entry = entries.get(section);
     if (entry) sections[section] = entry.place;
   }
@@ -116,6 +121,8 @@ function readRole(reader: Reader, name: string, { place, value, where }: Entry):
     ...(files && { files }),
     ...(exec && { exec }),
     ...(network && { network }),
+    ...(allow && { allow }),
+    ...(jit && { jit }),
     sections,
   };
 }
@@ -142,6 +149,17 @@ function readNetwork(reader: Reader, node: Node, where: string): RoleDefinition[
     });
   };
   return { bind: ports('bind'), connect: ports('connect') };
+}
+
+function readPowers(reader: Reader, node: Node, where: string): Written<string>[] {
+  return reader.list(node, where, (text, place, at) =>
+    Object.hasOwn(powers, text) ? text : reader.report('BAD_VALUE', place, at, noSuchPower(text)),
+  );
+}
+
+function noSuchPower(text: string): string {
+  const meant = nearest(text.replace(/^CAP_/i, ''), powerNames);
+  return `there is no power ${JSON.stringify(text)}; ${meant ? `did you mean ${meant}?` : `the powers are ${powerNames.join(', ')}`}`;
 }
 
 function readPaths(reader: Reader, node: Node, where: string): PathList {

@@ -27,7 +27,7 @@ export interface Port {
 }
 
 /** The parts of a role that decide, each of which may also be `any` or `none` as a whole. */
-export type Section = 'files' | 'exec' | 'network';
+export type Section = 'files' | 'exec' | 'network' | 'allow';
 export type PathSection = 'files.read' | 'files.write' | 'files.deny' | 'exec';
 export type PortSection = 'network.bind' | 'network.connect';
 
@@ -51,6 +51,10 @@ export interface RoleDefinition extends Place {
   files?: 'any' | 'none' | { read: PathList; write: PathList; deny: PathList };
   exec?: 'any' | 'none' | PathList;
   network?: 'any' | 'none' | { bind: Written<Port>[]; connect: Written<Port>[] };
+  /** Names of powers, see powers.ts. */
+  allow?: 'any' | 'none' | Written<string>[];
+  /** Whether anonymous memory may become executable; it may unless somebody says none. */
+  jit?: 'any' | 'none';
   /** Where the sections are written; the role's own place stands in for one that is missing. */
   sections?: Partial<Record<Section, Place>>;
 }
@@ -75,6 +79,8 @@ export interface RuleSource extends Place {
 
 export interface PathRule extends RuleSource {
   section: PathSection;
+  /** Of files.read and files.write: what the rule covers are libraries, which may be mapped executable. */
+  library?: true;
 }
 
 export interface PortRule extends RuleSource, Port {
@@ -94,6 +100,10 @@ export interface ResolvedRole {
   files: Scope;
   exec: Scope;
   network: Scope;
+  /** ANY, or by name. */
+  allow: 'any' | string[];
+  /** False where anonymous memory may not become executable. */
+  jit: boolean;
   paths: PathRule[];
   ports: PortRule[];
   /** The variables that its paths may have, which bindVariables() replaces. */

@@ -52,7 +52,7 @@ export function resolve(policies: readonly Policy[]): Map<string, ResolvedRole> 
   const resolved = new Map<string, ResolvedRole>();
   for (const role of roles.values()) {
     const layer = layers.get(role.name);
-    if (layer) resolved.set(role.name, finish(role, layer));
+    if (layer) resolved.set(role.name, finish(role, layer, paths.get('libraries') ?? []));
   }
   for (const role of resolved.values()) reportUndeclared(role, problems);
   if (problems.length > 0) throw new PolicyError(problems);
@@ -241,23 +241,28 @@ interface Layer {
   audit?: boolean;
   vars: Set<string>;
   scopes: Map<Section, { scope: Scope; place: Place }>;
+  allow: Set<string>;
+  jit?: 'any' | 'none';
   /** By section and text: a rule that comes by two ways is one rule. */
   rules: Map<string, PathRule | PortRule>;
 }
 
 function emptyLayer(): Layer {
-  return { vars: new Set(), scopes: new Map(), rules: new Map() };
+  return { vars: new Set(), scopes: new Map(), allow: new Set(), rules: new Map() };
 }
 
 /** Puts `upper` on `lower`: lists append, `any` and `none` replace what is below them and are replaced. */
 function overlay(lower: Layer, upper: Layer): void {
   if (upper.audit !== undefined) lower.audit = upper.audit;
+  if (upper.jit !== undefined) lower.jit = upper.jit;
   for (const name of upper.vars) lower.vars.add(name);
   for (const [section, written] of upper.scopes) {
     lower.scopes.set(section, written);
     if (written.scope === Scope.RULES) continue;
+    if (section === 'allow') lower.allow.clear();
     for (const [key, rule] of lower.rules) if (rule.section.startsWith(section)) lower.rules.delete(key);
   }
+  for (const name of upper.allow) lower.allow.add(name);
   for (const [key, rule] of upper.rules) if (!lower.rules.has(key)) lower.rules.set(key, rule);
 }
 
@@ -296,7 +301,9 @@ function ownLayer(role: RoleDefinition, sets: ReadonlyMap<string, Path[]>): Laye
   const layer = emptyLayer();
   for (const { value } of role.vars) layer.vars.add(value);
   if (role.mode) layer.audit = role.mode === 'audit';
-  for (const section of ['files', 'exec', 'network'] as const) {
+  if (role.jit) layer.jit = role.jit;
+  if (Array.isArray(role.allow)) for (const { value } of role.allow) layer.allow.add(value);
+  for (const section of ['files', 'exec', 'network', 'allow'] as const) {
     const says = role[section];
     const place = placeOf(role.sections?.[section] ?? role);
     if (says) layer.scopes.set(section, { scope: scopeOf(says), place });
@@ -326,7 +333,26 @@ function portRule(written: Written<Port>, section: PortSection): PortRule {
   return { section, text, ...placeOf(written), protocol, port };
 }
 
-function finish(role: RoleDefinition, layer: Layer): ResolvedRole {
+/**
+ * The rules for paths, with those that cover libraries marked. Whoever may open any file has no rule that says
+ * what a library is, so there the set itself stands beside the list of programs.
+ */
+function pathRules(layer: Layer, libraries: readonly Path[]): PathRule[] {
+  const rules = [...layer.rules.values()].filter((rule): rule is PathRule => !('protocol' in rule));
+  const scope = (section: Section) => layer.scopes.get(section)?.scope ?? Scope.NONE;
+  if (scope('exec') === Scope.ANY) return rules;
+  if (scope('files') === Scope.ANY)
+    rules.push(...libraries.map((path) => pathRule({ ...path, set: 'libraries' }, 'files.read')));
+  const isLibrary = (text: string) =>
+    libraries.some(({ value }) => text === value || text.startsWith(`${value}/`));
+  return rules.map((rule) =>
+    rule.section !== 'exec' && rule.section !== 'files.deny' && isLibrary(rule.text)
+      ? { ...rule, library: true }
+      : rule,
+  );
+}
+
+function finish(role: RoleDefinition, layer: Layer, libraries: readonly Path[]): ResolvedRole {
   const rules = [...layer.rules.values()];
   const scopeOfSection = (section: Section) => layer.scopes.get(section)?.scope ?? Scope.NONE;
   return {
@@ -339,7 +365,9 @@ function finish(role: RoleDefinition, layer: Layer): ResolvedRole {
     files: scopeOfSection('files'),
     exec: scopeOfSection('exec'),
     network: scopeOfSection('network'),
-    paths: rules.filter((rule): rule is PathRule => !('protocol' in rule)),
+    allow: scopeOfSection('allow') === Scope.ANY ? 'any' : [...layer.allow].sort(),
+    jit: layer.jit !== 'none',
+    paths: pathRules(layer, libraries),
     ports: rules.filter((rule): rule is PortRule => 'protocol' in rule),
     vars: [...layer.vars],
   };

@@ -51,6 +51,8 @@ function roleOf(lists: Lists, changes: Partial<ResolvedRole> = {}): ResolvedRole
     files: Scope.RULES,
     exec: lists.exec ? Scope.RULES : Scope.NONE,
     network: Scope.NONE,
+    allow: [],
+    jit: true,
     paths,
     ports: [],
     vars: [],

@@ -191,7 +191,7 @@ describe('keys', () => {
   });
 
   test('that this version does not enforce are refused as such', () => {
-    for (const key of ['allow: [setuid]', 'on-denial: kill', 'network: {deny: [tcp:1], bind: [tcp:2]}'])
+    for (const key of ['on-denial: kill', 'network: {deny: [tcp:1], bind: [tcp:2]}'])
       assert.match(problemOf(role(key)), /^NOT_ENFORCED this version does not enforce/);
   });
 
