@@ -104,9 +104,9 @@ enum jr_power {
 	JR_POWER_QUOTA = 46,
 	JR_POWER_FANOTIFY = 47,
 	JR_POWER_KEYS = 48,
-	JR_POWER_SIGNAL = 49,  /* tasks outside the pod */
-	JR_POWER_TRACE = 50,   /* the same */
-	JR_POWER_IPC = 51,     /* objects that were not made in the pod */
+	JR_POWER_SIGNAL = 49, /* tasks outside the pod */
+	JR_POWER_TRACE = 50,  /* the same */
+	JR_POWER_IPC = 51,    /* objects that were not made in the pod */
 	JR_POWER_IO_URING = 52,
 	JR_POWER_USERFAULTFD = 53,
 	JR_POWER_RAW_DISK = 54,
@@ -220,10 +220,11 @@ enum jr_hook {
 	JR_HOOK_MSG_QUEUE_MSGCTL = 84,
 	JR_HOOK_PERF_EVENT_OPEN = 85,
 	JR_HOOK_SYSLOG = 86,
-	JR_HOOK_SETTIME = 87,
 	JR_HOOK_KERNEL_MODULE_REQUEST = 88,
 	JR_HOOK_USERNS_CREATE = 89,
 	JR_HOOK_INODE_INIT_SECURITY_ANON = 90,
+	JR_HOOK_INODE_CREATE = 87,
+	JR_HOOK_INODE_UNLINK = 95,
 	JR_HOOK_SB_MOUNT = 91,
 	JR_HOOK_SB_UMOUNT = 92,
 	JR_HOOK_SB_PIVOTROOT = 93,
@@ -282,7 +283,8 @@ struct jr_meta {
 	__u32 hooks;    /* number of pinned links */
 	__u8 build[16]; /* first bytes of the SHA-256 of the BPF object */
 	__u32 fmod_ret; /* 1: attached to security_*, 0: through the BPF LSM */
-	/* The launcher's own directory (/run/jailrun), by its device and inode: no jailed task may touch it. */
+	/* The launcher's own directory (/run/jailrun), by its device and inode: no jailed task may touch it.
+	 */
 	__u32 run_device;
 	__u64 run_inode;
 };
@@ -379,7 +381,8 @@ struct jr_denial {
 	__u16 port;
 	__u16 path_start; /* offset of the first byte of `path` that counts */
 	__u32 power;      /* enum jr_power, for JR_OPERATION_USE */
-	__u32 subject;    /* what it was wanted for: the process it is done to, otherwise a system call; 0: unknown */
+	__u32 subject;    /* what it was wanted for: the process it is done to, otherwise a system call; 0:
+			     unknown */
 	__u8 address[16]; /* network byte order; IPv4 in the first four bytes */
 	char comm[JR_COMM];
 	char path[JR_MAX_TARGET]; /* from the file system's root, right-aligned, NUL-terminated */

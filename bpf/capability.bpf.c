@@ -3,13 +3,14 @@
  * capable: what a jailed root may do as root. A capability is a power of the same name; CAP_SYS_ADMIN, and
  * what else is too wide to be one, is parted by the system call that asks for it. What cannot be told apart
  * stays the wide power: doubt takes more.
- * bprm_creds_from_file: a set-id program changes who one is, so it needs `setuid`. The launcher has the kernel
- * run such a program without that (no_new_privs); this is for who was jailed without the launcher. What a
- * file's capabilities give is decided when it is used.
+ * bprm_creds_from_file: a set-id program changes who one is, so it needs `setuid`. The launcher has the
+ * kernel run such a program without that (no_new_privs); this is for who was jailed without the launcher.
+ * What a file's capabilities give is decided when it is used.
  *
  * That a capability is had at all is the kernel's business: the hook only takes away. Capabilities in a user
  * namespace are the same powers.
  */
+#include "overlay.h"
 #include "power.h"
 
 /* arch/x86/entry/syscalls/syscall_64.tbl */
@@ -18,6 +19,7 @@ enum {
 	CALL_SEMCTL = 66,
 	CALL_MSGCTL = 71,
 	CALL_SHMCTL = 31,
+	CALL_SYSLOG = 103,
 	CALL_PIVOT_ROOT = 155,
 	CALL_MOUNT = 165,
 	CALL_UMOUNT2 = 166,
@@ -35,6 +37,7 @@ enum {
 	CALL_FANOTIFY_MARK = 301,
 	CALL_SETNS = 308,
 	CALL_BPF = 321,
+	CALL_IO_URING_ENTER = 426,
 	CALL_OPEN_TREE = 428,
 	CALL_FSPICK = 433, /* open_tree, move_mount, fsopen, fsconfig, fsmount, fspick in a row */
 	CALL_CLONE3 = 435,
@@ -83,6 +86,8 @@ static __always_inline __u32 part_of_admin(__u32 call)
 		return JR_POWER_PERFMON;
 	case CALL_BPF:
 		return JR_POWER_BPF;
+	case CALL_SYSLOG: /* CAP_SYS_ADMIN does as well as CAP_SYSLOG there, until 6.6 */
+		return JR_POWER_SYSLOG;
 	/* Whose object it is, process.bpf.c decides: the hooks there are asked after this. */
 	case CALL_SHMCTL:
 	case CALL_SEMCTL:
@@ -118,6 +123,24 @@ static __always_inline bool lacks(const struct cred *cred, struct user_namespace
 	return !(effective >> (capability & 63) & 1);
 }
 
+/* What is asked while a file system does its own work. */
+#define FILE_CAPABILITIES                                                                                    \
+	(1ull << JR_POWER_CHOWN | 1ull << JR_POWER_DAC_OVERRIDE | 1ull << JR_POWER_DAC_READ_SEARCH |         \
+	 1ull << JR_POWER_FOWNER | 1ull << JR_POWER_FSETID | 1ull << JR_POWER_SETFCAP |                      \
+	 1ull << JR_POWER_LINUX_IMMUTABLE | 1ull << JR_POWER_SYS_RESOURCE | 1ull << JR_POWER_MKNOD |         \
+	 1ull << JR_POWER_SYS_ADMIN)
+
+/*
+ * True where overlayfs asks, as whoever mounted it: for its trusted attributes, without which files that an
+ * upper layer removed would be seen again. A ring's request may come with other credentials of the task, too;
+ * who makes it is then a worker or in io_uring_enter.
+ */
+static __always_inline bool is_for_overlay(struct jail *jail, __u32 capability)
+{
+	return capability < JR_POWER_FUTURE && FILE_CAPABILITIES >> capability & 1 && is_layer_call(jail) &&
+	       system_call() != CALL_IO_URING_ENTER;
+}
+
 SEC("lsm/capable")
 int BPF_PROG(jr_capable, const struct cred *cred, struct user_namespace *ns, int capability,
 	     unsigned int options)
@@ -133,7 +156,7 @@ int BPF_PROG(jr_capable, const struct cred *cred, struct user_namespace *ns, int
 		call = system_call();
 		power = power_of(power, call);
 	}
-	if (has_power(jail, power) || lacks(cred, ns, capability))
+	if (has_power(jail, power) || lacks(cred, ns, capability) || is_for_overlay(jail, capability))
 		return 0;
 	/* The kernel only looks whether there is more to be had: nobody was refused anything. */
 	if (options & CAP_OPT_NOAUDIT)
@@ -148,7 +171,7 @@ int BPF_PROG(jr_bprm_creds_from_file, struct linux_binprm *bprm)
 	const struct cred *old = bpf_get_current_task_btf()->cred;
 	struct cred *new = bprm->cred;
 
-	if (!jail || (new->euid.val == old->euid.val && new->egid.val == old->egid.val))
+	if (!jail || (new->euid.val == old->euid.val &&new->egid.val == old->egid.val))
 		return 0;
 	if (has_power(jail, JR_POWER_SETUID))
 		return 0;

@@ -2,8 +2,8 @@
 /*
  * mmap_file, file_mprotect: a file whose bytes are to be executed must be a program that the role may run, a
  * library, or the command itself. So `ld.so ./denied` and a mapping that is made executable later are no way
- * round the list. What no path leads to (memfds, deleted files) is neither. Anonymous memory is for JITs, unless
- * the role says `jit: none`.
+ * round the list. What no path leads to (memfds, deleted files) is neither. Anonymous memory is for JITs,
+ * unless the role says `jit: none`.
  *
  * A role with `exec: any` has nothing to hold here but that.
  */
@@ -35,7 +35,8 @@ static __always_inline __u64 mapped_dentry(struct file *file)
 {
 	struct backing_file *backing = (struct backing_file *)file;
 
-	if (bpf_core_type_exists(struct backing_file) && file->f_mode & FMODE_BACKING)
+	if (bpf_core_type_exists(struct backing_file) && file->f_mode & FMODE_NOACCOUNT &&
+	    file->f_mode & FMODE_BACKING)
 		return (__u64)BPF_CORE_READ(backing, user_path.dentry);
 	return (__u64)file->f_path.dentry;
 }
@@ -62,9 +63,9 @@ static __always_inline int deny_mapped(struct jail *jail, struct file *file, __u
 	return deny_walked(jail, address, JR_SCOPE_RULES, hook_operation);
 }
 
-static __always_inline int deny_mapping(struct jail *jail, struct file *file)
+static __always_inline int deny_mapping(void *context, struct jail *jail, struct file *file)
 {
-	if (!file)
+	if (is_first_null(context))
 		return deny_anonymous(jail, JR_HOOK_MMAP_FILE);
 	return deny_mapped(jail, file, HOOK_OPERATION(MMAP_FILE, MAP));
 }
@@ -75,7 +76,7 @@ int BPF_PROG(jr_mmap_file_4, struct file *file, unsigned long asked, unsigned lo
 {
 	struct jail *jail = mapping_jail(protection);
 
-	return jail ? verdict(deny_mapping(jail, file), EACCES) : 0;
+	return jail ? verdict(deny_mapping(ctx, jail, file), EACCES) : 0;
 }
 
 /* As READ_IMPLIES_EXEC has it, but for files on what is mounted noexec: those are not told apart here. */
@@ -87,7 +88,7 @@ int BPF_PROG(jr_mmap_file_3, struct file *file, unsigned long protection)
 	if (protection & PROT_READ && bpf_get_current_task_btf()->personality & READ_IMPLIES_EXEC)
 		protection |= PROT_EXEC;
 	jail = mapping_jail(protection);
-	return jail ? verdict(deny_mapping(jail, file), EACCES) : 0;
+	return jail ? verdict(deny_mapping(ctx, jail, file), EACCES) : 0;
 }
 
 SEC("lsm/file_mprotect")

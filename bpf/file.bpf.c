@@ -323,8 +323,7 @@ int BPF_PROG(jr_path_rename, struct path *old_dir, struct dentry *old_dentry, st
 	    .exchange = flags & RENAME_EXCHANGE,
 	};
 
-	if (!jail || any_file(jail, old_dentry) ||
-	    moves_freely(jail, old_dentry, new_dentry, move.exchange))
+	if (!jail || any_file(jail, old_dentry) || moves_freely(jail, old_dentry, new_dentry, move.exchange))
 		return 0;
 	return move_verdict(deny_move(jail, &move));
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The kernel's own interfaces. Most of them ask capable (capability.bpf.c); these have a hook of their own, and
- * what it holds is also open to who has no capability.
- * perf_event_open, syslog (also /dev/kmsg), settime, userns_create.
- * kernel_module_request: modprobe runs outside of the jail, and a socket of a rare family is enough to ask for it.
- * inode_init_security_anon: io_uring and userfaultfd, which the kernel makes as anonymous files. Every request of
- * a ring passes the hooks that its system call would; that rings are a power is for what they reach in the kernel.
+ * The kernel's own interfaces. Most of them ask capable (capability.bpf.c); these have a hook of their own,
+ * and what it holds is also open to who has no capability. perf_event_open, syslog (also /dev/kmsg),
+ * userns_create. kernel_module_request: modprobe runs outside of the jail, and a socket of a rare family is
+ * enough to ask for it. inode_init_security_anon: io_uring and userfaultfd, which the kernel makes as
+ * anonymous files. Every request of a ring passes the hooks that its system call would; that rings are a
+ * power is for what they reach in the kernel.
  */
 #include "power.h"
 
@@ -19,12 +19,6 @@ SEC("lsm/syslog")
 int BPF_PROG(jr_syslog)
 {
 	return verdict(need_power(JR_POWER_SYSLOG, JR_HOOK_SYSLOG), EPERM);
-}
-
-SEC("lsm/settime")
-int BPF_PROG(jr_settime)
-{
-	return verdict(need_power(JR_POWER_SYS_TIME, JR_HOOK_SETTIME), EPERM);
 }
 
 SEC("lsm/userns_create")

@@ -80,8 +80,8 @@ enum {
 #define READ_IMPLIES_EXEC 0x0400000
 #define CAP_OPT_NOAUDIT 2
 #define MNT_DETACH 2
-#define TS_COMPAT 2 /* arch/x86: this system call is a 32-bit one */
-#define FMODE_BACKING (1u << 25)
+#define TS_COMPAT 2              /* arch/x86: this system call is a 32-bit one */
+#define FMODE_BACKING (3u << 24) /* one of the two bits; which one changed within 6.12 */
 #define RENAME_EXCHANGE 2
 #define THREAD_SIZE_MAX 32768 /* half of it without KASAN */
 #define FSNOTIFY_OBJ_TYPE_INODE 0
@@ -305,6 +305,19 @@ static __always_inline long short_name_offset(void)
 		asm volatile("" : "+r"(offset));
 	}
 	return offset;
+}
+
+/*
+ * True where the hook's first argument is NULL. Where the kernel does not say that it may be, the verifier
+ * of 6.12 takes `if (!argument)` for never true and removes it, and what follows reads from address 0 without
+ * protection: the kernel panics. So the argument is read as a number.
+ */
+static __always_inline bool is_first_null(void *context)
+{
+	__u64 argument = 0;
+
+	bpf_probe_read_kernel(&argument, sizeof(argument), context);
+	return !argument;
 }
 
 /* clang calls memcmp() for more than a few bytes. */

@@ -159,7 +159,8 @@ static __always_inline __u32 power_for(__u32 command)
  * A descriptor that is open for writing was decided when it was opened, or handed over. Devices have
  * commands of their own, which opening them grants.
  */
-static __always_inline int deny_ioctl(struct jail *jail, struct file *file, __u32 command, __u32 hook_operation)
+static __always_inline int deny_ioctl(struct jail *jail, struct file *file, __u32 command,
+				      __u32 hook_operation)
 {
 	__u32 type;
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * sb_mount, sb_umount, sb_pivotroot, move_mount: what a role with `mount` still may not do. Without `mount` none of
- * them is reached, since capable is asked first; fsopen(2) and its kin have no hook but that.
+ * sb_mount, sb_umount, sb_pivotroot, move_mount: what a role with `mount` still may not do. Without `mount`
+ * none of them is reached, since capable is asked first; fsopen(2) and its kin have no hook but that.
  *
- * The links of all these programs are pinned on a bpffs, and when its last mount goes they end. So a jailed task
- * neither unmounts, moves nor covers a bpffs, nor detaches a mount with all that is mounted below it.
+ * The links of all these programs are pinned on a bpffs, and when its last mount goes they end. So a jailed
+ * task neither unmounts, moves nor covers a bpffs, nor detaches a mount with all that is mounted below it.
  */
 #include "path.h"
 
@@ -36,7 +36,8 @@ int BPF_PROG(jr_sb_umount, struct vfsmount *vfsmount, int flags)
 {
 	struct mount *mount = (void *)vfsmount - bpf_core_field_offset(struct mount, mnt);
 	__u64 below = (__u64)BPF_CORE_READ(mount, mnt_mounts.next);
-	bool with_others = flags & MNT_DETACH && below != (__u64)mount + bpf_core_field_offset(struct mount, mnt_mounts);
+	bool with_others =
+	    flags & MNT_DETACH && below != (__u64)mount + bpf_core_field_offset(struct mount, mnt_mounts);
 
 	if (vfsmount->mnt_sb->s_magic != BPF_FS_MAGIC && !with_others)
 		return 0;

@@ -36,6 +36,9 @@ static __always_inline __u32 name_at(struct jail *jail, __u32 at, __u64 *name)
 	struct dentry *dentry = (struct dentry *)jail->chain[at];
 	__u32 length;
 
+	/* Keeps the number that is compared and the one that is used in one register: 6.1 does not link
+	 * copies. */
+	asm volatile("" : "+r"(at));
 	if (at <= JR_LEVELS) {
 		length = jail->levels[at].length;
 		if (length <= JR_SHORT_NAME) {
@@ -173,9 +176,9 @@ static long descend(__u32 i, void *context)
 }
 
 /*
- * What no role grants, whatever its rules say: the pins of these programs and whatever else is on a bpffs, the
- * launcher's own directory, and the cgroups of pods. Without the power `cgroup` no cgroup may be changed, since
- * that freezes, kills or moves tasks of others. `is_special` is for all that some of this may concern.
+ * What no role grants, whatever its rules say: the pins of these programs and whatever else is on a bpffs,
+ * the launcher's own directory, and the cgroups of pods. Without the power `cgroup` no cgroup may be changed,
+ * since that freezes, kills or moves tasks of others. `is_special` is for all that some of this may concern.
  */
 static __always_inline bool is_special(struct super_block *sb)
 {
@@ -290,9 +293,9 @@ static __noinline __u32 access_of(struct jail *jail, __u64 dentry_address)
 	}
 	descent.rules = bpf_map_lookup_elem(&role_rules, &jail->role);
 	if (!descent.rules) {
+		jail->reason = JR_REASON_BROKEN;
 		jail->now.access = granted_anyway(jail);
 		jail->now.flags = JR_RULE_LEAF;
-		jail->reason = jail->now.access ? JR_REASON_RULE : JR_REASON_BROKEN;
 		return jail->now.access;
 	}
 	__builtin_memset(&jail->key, 0, sizeof(jail->key));
@@ -302,11 +305,13 @@ static __noinline __u32 access_of(struct jail *jail, __u64 dentry_address)
 	start = bpf_map_lookup_elem(descent.rules, &jail->key);
 	if (!start) {
 		jail->reason = JR_REASON_UNKNOWN_DEVICE;
-		return 0;
+		jail->now.access = granted_anyway(jail);
+		jail->now.flags = JR_RULE_LEAF;
+		return jail->now.access;
 	}
 	jail->now = *start;
 	if (!jail->depth)
-		return (jail->now.access & left) | granted_anyway(jail);
+		return (jail->now.access | granted_anyway(jail)) & left;
 	if (!(start->flags & JR_RULE_LEAF))
 		bpf_loop(jail->depth - 1, descend, &descent, 0);
 	if (jail->reason)
@@ -325,7 +330,8 @@ static __noinline __u32 access_of(struct jail *jail, __u64 dentry_address)
 		return jail->now.access & left;
 	}
 	remember(jail, 0, BPF_CORE_READ(dentry, d_name.hash), &jail->now);
-	return jail->now.access | granted_anyway(jail);
+	jail->now.access |= granted_anyway(jail);
+	return jail->now.access;
 }
 
 /*

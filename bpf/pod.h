@@ -195,8 +195,8 @@ static __always_inline void note_identity(struct identity *identity, struct inod
 
 static __always_inline bool is_identical(struct identity *identity, struct inode *inode)
 {
-	return identity->inode && inode->i_ino == identity->inode &&
-	       inode->i_sb->s_dev == identity->device && inode->i_generation == identity->generation;
+	return identity->inode && inode->i_ino == identity->inode && inode->i_sb->s_dev == identity->device &&
+	       inode->i_generation == identity->generation;
 }
 
 /* True for the file that the command was started from, and for the program that runs it. */

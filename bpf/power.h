@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Powers: the verdict on what is neither a path nor an address, by the names that a role has under `allow`. */
+/* Powers: the verdict on what is neither a path nor an address, by the names that a role has under `allow`.
+ */
 #ifndef JAILRUN_POWER_H
 #define JAILRUN_POWER_H
 

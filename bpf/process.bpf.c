@@ -9,7 +9,8 @@
  * task_setnice, task_setioprio, task_setscheduler (affinity, too), task_setrlimit, task_movememory.
  * ipc_permission and the hooks of shared memory, semaphores and message queues: an object of System V belongs
  * to the pod in which it was made.
- * key_permission: root's keyrings are those of all of root's processes, so keys are a power as a whole.
+ * inode_create, inode_unlink: POSIX message queues, which have no path; file_open (file.bpf.c) decides their
+ * use. key_permission: root's keyrings are those of all of root's processes, so keys are a power as a whole.
  */
 #include "power.h"
 
@@ -108,6 +109,27 @@ int BPF_PROG(jr_task_movememory, struct task_struct *task)
 	return verdict(deny_outside(task, JR_POWER_SYS_NICE, JR_HOOK_TASK_MOVEMEMORY), EPERM);
 }
 
+static __always_inline int deny_queue(struct super_block *sb, __u32 hook)
+{
+	struct jail *jail = current_jail();
+
+	if (!jail || sb->s_magic != MQUEUE_MAGIC || has_power(jail, JR_POWER_IPC))
+		return 0;
+	return deny_power(jail, JR_POWER_IPC, 0, hook);
+}
+
+SEC("lsm/inode_create")
+int BPF_PROG(jr_inode_create, struct inode *directory)
+{
+	return verdict(deny_queue(directory->i_sb, JR_HOOK_INODE_CREATE), EPERM);
+}
+
+SEC("lsm/inode_unlink")
+int BPF_PROG(jr_inode_unlink, struct inode *directory)
+{
+	return verdict(deny_queue(directory->i_sb, JR_HOOK_INODE_UNLINK), EPERM);
+}
+
 SEC("lsm/key_permission")
 int BPF_PROG(jr_key_permission)
 {
@@ -115,8 +137,8 @@ int BPF_PROG(jr_key_permission)
 }
 
 /*
- * The objects of System V that jailed tasks made: struct kern_ipc_perm's address -> pod. Whatever is not here was
- * made outside. An address leaves with its object.
+ * The objects of System V that jailed tasks made: struct kern_ipc_perm's address -> pod. Whatever is not here
+ * was made outside. An address leaves with its object.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -227,21 +249,22 @@ int BPF_PROG(jr_msg_queue_associate, struct kern_ipc_perm *object)
 	return verdict(deny_object(object, JR_HOOK_MSG_QUEUE_ASSOCIATE), EPERM);
 }
 
-/* IPC_RMID and IPC_SET come here without ipc_permission. The object is NULL for IPC_INFO, which tells limits. */
+/* IPC_RMID and IPC_SET come here without ipc_permission. The object is NULL for IPC_INFO, which tells limits.
+ */
 SEC("lsm/shm_shmctl")
 int BPF_PROG(jr_shm_shmctl, struct kern_ipc_perm *object)
 {
-	return verdict(object ? deny_object(object, JR_HOOK_SHM_SHMCTL) : 0, EPERM);
+	return verdict(is_first_null(ctx) ? 0 : deny_object(object, JR_HOOK_SHM_SHMCTL), EPERM);
 }
 
 SEC("lsm/sem_semctl")
 int BPF_PROG(jr_sem_semctl, struct kern_ipc_perm *object)
 {
-	return verdict(object ? deny_object(object, JR_HOOK_SEM_SEMCTL) : 0, EPERM);
+	return verdict(is_first_null(ctx) ? 0 : deny_object(object, JR_HOOK_SEM_SEMCTL), EPERM);
 }
 
 SEC("lsm/msg_queue_msgctl")
 int BPF_PROG(jr_msg_queue_msgctl, struct kern_ipc_perm *object)
 {
-	return verdict(object ? deny_object(object, JR_HOOK_MSG_QUEUE_MSGCTL) : 0, EPERM);
+	return verdict(is_first_null(ctx) ? 0 : deny_object(object, JR_HOOK_MSG_QUEUE_MSGCTL), EPERM);
 }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * bpf: without the power a jailed task has no use of bpf(2); with it, it makes maps and programs of its own, but
- * gets hold of nobody else's: the maps that jail it are among them. And the probe by which jail-enter proves that
- * it is jailed (enum jr_probe_answer).
+ * bpf: without the power a jailed task has no use of bpf(2); with it, it makes maps and programs of its own,
+ * but gets hold of nobody else's: the maps that jail it are among them. And the probe by which jail-enter
+ * proves that it is jailed (enum jr_probe_answer).
  */
 #include "power.h"
 
-/* Commands that lead from a number or a path to what somebody made. BPF_LINK_DETACH and its kin take a descriptor. */
+/* Commands that lead from a number or a path to what somebody made. BPF_LINK_DETACH and its kin take a
+ * descriptor. */
 static __always_inline bool reaches_others(int command)
 {
 	switch (command) {

@@ -33,7 +33,8 @@ int exec_enter(int program, const struct pod *pod, pid_t front, char *const comm
 		words++;
 	/* A set-id program then runs as who started it, for all that the command starts, too. */
 	if (pod->plan.flags & JR_PLAN_NO_GAIN && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) {
-		complain(wants_json(pod), "SYSTEM", "The command was not started: prctl: %s", strerror(errno));
+		complain(wants_json(pod), "SYSTEM", "The command was not started: prctl: %s",
+			 strerror(errno));
 		return STATUS_FAILED;
 	}
 	argv = malloc((ENTER_COMMAND + words + 1) * sizeof(*argv));

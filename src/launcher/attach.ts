@@ -23,6 +23,7 @@ import { hostPlaces, type Kernel, openPins, type Places, pinsOf, refuseInJail, w
 /** Where the function that calls the hook is not security_HOOK. */
 const wrappers: Record<string, string> = {
   bprm_check_security: 'security_bprm_check',
+  userns_create: 'security_create_user_ns',
   shm_alloc_security: 'security_shm_alloc',
   shm_free_security: 'security_shm_free',
   sem_alloc_security: 'security_sem_alloc',

@@ -59,7 +59,7 @@ export const powers: Readonly<Record<string, PowerEntry>> = {
   ipc: {
     bits: [Power.IPC],
     lets: 'use shared memory, semaphores and message queues that the pod did not make, and POSIX message queues',
-    hooks: 'ipc_permission, the hooks of shm, sem and msg_queue, file_open',
+    hooks: 'ipc_permission, the hooks of shm, sem and msg_queue, file_open, inode_create, inode_unlink',
   },
   ipc_lock: capability(Power.IPC_LOCK, 'lock memory beyond the limit'),
   keys: {
@@ -75,7 +75,8 @@ export const powers: Readonly<Record<string, PowerEntry>> = {
   mount: {
     bits: [Power.MOUNT],
     lets: 'mount, unmount, move and change mounts, by the old and the new system calls, and pivot_root; what is mounted later no path rule grants',
-    hooks: 'capable (CAP_SYS_ADMIN in mount, umount2, pivot_root, open_tree, move_mount, fsopen, fsconfig, fsmount, fspick, mount_setattr, statmount, listmount)',
+    hooks:
+      'capable (CAP_SYS_ADMIN in mount, umount2, pivot_root, open_tree, move_mount, fsopen, fsconfig, fsmount, fspick, mount_setattr, statmount, listmount)',
   },
   cgroup: {
     bits: [Power.CGROUP],
@@ -90,7 +91,7 @@ export const powers: Readonly<Record<string, PowerEntry>> = {
   time: {
     bits: [Power.SYS_TIME],
     lets: 'set the clocks',
-    hooks: 'settime, capable (CAP_SYS_TIME)',
+    hooks: 'capable (CAP_SYS_TIME)',
   },
   wake_alarm: capability(Power.WAKE_ALARM, 'wake the system by a timer'),
   block_suspend: capability(Power.BLOCK_SUSPEND, 'keep the system from suspending'),
@@ -109,7 +110,7 @@ export const powers: Readonly<Record<string, PowerEntry>> = {
   syslog: {
     bits: [Power.SYSLOG],
     lets: 'read and steer the kernel’s log',
-    hooks: 'syslog, capable (CAP_SYSLOG)',
+    hooks: 'syslog, capable (CAP_SYSLOG; CAP_SYS_ADMIN in syslog)',
   },
   module: {
     bits: [Power.SYS_MODULE],

@@ -104,7 +104,7 @@ roles:
 
 describe('bpf(2)', () => {
   test('is denied to a jailed root with EPERM, and reported', () => {
-    const { stdout, denials } = run(['--role', 'permissive', '--', act, 'bpf', '0']);
+    const { stdout, denials } = run(['--role', 'restricted', '--', act, 'bpf', '0']);
     assert.match(stdout, /^EPERM /);
     assert.deepEqual(
       denials.map(({ hook, error }) => [hook, error]),

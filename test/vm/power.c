@@ -1,6 +1,7 @@
-// power OPERATION [ARGUMENT…]: uses one power of root and prints "ok" or the errno's name, and its pid, by which a
-// test finds the denial that belongs to it. Where an operation would change the host, it asks for what cannot be
-// done, so that who has the power gets another error than who has not: then that error counts as "ok".
+// power OPERATION [ARGUMENT…]: uses one power of root and prints "ok" or the errno's name, and its pid, by
+// which a test finds the denial that belongs to it. Where an operation would change the host, it asks for
+// what cannot be done, so that who has the power gets another error than who has not: then that error counts
+// as "ok".
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -56,13 +57,34 @@ static int expecting(long result, int error)
 	return result < 0 && errno == error ? 0 : (int)result;
 }
 
-static int act_setuid(void) { return setresuid(65534, 65534, 65534); }
-static int act_setgid(void) { return setresgid(65534, 65534, 65534); }
-static int act_setgroups(void) { return setgroups(0, NULL); }
-static int act_bset(void) { return prctl(PR_CAPBSET_DROP, 0); }
-static int act_chroot(void) { return chroot("/"); }
-static int act_sethostname(void) { return sethostname("jailrun-vm", 10); }
-static int act_setdomainname(void) { return setdomainname("(none)", 6); }
+static int act_setuid(void)
+{
+	return setresuid(65534, 65534, 65534);
+}
+static int act_setgid(void)
+{
+	return setresgid(65534, 65534, 65534);
+}
+static int act_setgroups(void)
+{
+	return setgroups(0, NULL);
+}
+static int act_bset(void)
+{
+	return prctl(PR_CAPBSET_DROP, 0);
+}
+static int act_chroot(void)
+{
+	return chroot("/");
+}
+static int act_sethostname(void)
+{
+	return sethostname("jailrun-vm", 10);
+}
+static int act_setdomainname(void)
+{
+	return setdomainname("(none)", 6);
+}
 static int act_settime(void)
 {
 	struct timespec now;
@@ -75,25 +97,54 @@ static int act_adjtimex(void)
 
 	return adjtimex(&change) < 0 ? -1 : 0;
 }
-static int act_reboot(void) { return reboot(-1) < 0 && errno == EINVAL ? 0 : -1; }
-static int act_kexec(void) { return expecting(syscall(SYS_kexec_load, 0, 1000, NULL, 0), EINVAL); }
-static int act_swapon(void) { return expecting(swapon("/nowhere", 0), ENOENT); }
-static int act_swapoff(void) { return expecting(swapoff("/nowhere"), ENOENT); }
-static int act_quota(void) { return expecting(quotactl(QCMD(Q_QUOTAOFF, USRQUOTA), argument[0], 0, NULL), ESRCH); }
-static int act_acct(void) { return acct(NULL); }
+static int act_reboot(void)
+{
+	return reboot(-1) < 0 && errno == EINVAL ? 0 : -1;
+}
+static int act_kexec(void)
+{
+	return expecting(syscall(SYS_kexec_load, 0, 1000, NULL, 0), EINVAL);
+}
+static int act_swapon(void)
+{
+	return expecting(swapon("/nowhere", 0), ENOENT);
+}
+static int act_swapoff(void)
+{
+	return expecting(swapoff("/nowhere"), ENOENT);
+}
+static int act_quota(void)
+{
+	return expecting(quotactl(QCMD(Q_QUOTAOFF, USRQUOTA), argument[0], 0, NULL), ESRCH);
+}
+static int act_acct(void)
+{
+	return acct(NULL);
+}
 static int act_syslog(void)
 {
 	char byte;
 
 	return klogctl(3, &byte, 1);
 }
-static int act_console_level(void) { return klogctl(8, NULL, 7); }
-static int act_init_module(void) { return expecting(syscall(SYS_init_module, "", 0, ""), ENOEXEC); }
-static int act_delete_module(void) { return expecting(syscall(SYS_delete_module, "nothing", O_NONBLOCK), ENOENT); }
-/* A protocol family that only a module has, and that no network rule is asked about when the module is missing. */
+static int act_console_level(void)
+{
+	return klogctl(8, NULL, 7);
+}
+static int act_init_module(void)
+{
+	return expecting(syscall(SYS_init_module, "", 0, ""), ENOEXEC);
+}
+static int act_delete_module(void)
+{
+	return expecting(syscall(SYS_delete_module, "nothing", O_NONBLOCK), ENOENT);
+}
+/* A protocol family that only a module has, and that no network rule is asked about when the module is
+ * missing. */
 static int act_bpf(void)
 {
-	union bpf_attr map = {.map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4, .max_entries = 1};
+	union bpf_attr map = {
+	    .map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4, .max_entries = 1};
 
 	return syscall(SYS_bpf, BPF_MAP_CREATE, &map, sizeof(map));
 }
@@ -115,23 +166,45 @@ static int act_bpf_get(void)
 }
 static int act_perf(void)
 {
-	struct perf_event_attr event = {.type = PERF_TYPE_SOFTWARE, .size = sizeof(event), .config = PERF_COUNT_SW_CPU_CLOCK};
+	struct perf_event_attr event = {
+	    .type = PERF_TYPE_SOFTWARE, .size = sizeof(event), .config = PERF_COUNT_SW_CPU_CLOCK};
 
 	return syscall(SYS_perf_event_open, &event, 0, -1, -1, 0);
 }
-static int act_userfaultfd(void) { return syscall(SYS_userfaultfd, O_CLOEXEC); }
+static int act_userfaultfd(void)
+{
+	return syscall(SYS_userfaultfd, O_CLOEXEC);
+}
 static int act_io_uring(void)
 {
 	struct io_uring_params parameters = {0};
 
 	return syscall(SYS_io_uring_setup, 1, &parameters);
 }
-static int act_fanotify(void) { return fanotify_init(FAN_CLASS_NOTIF, O_RDONLY); }
-static int act_iopl(void) { return iopl(3); }
-static int act_ioperm(void) { return ioperm(0x80, 1, 1); }
-static int act_mknod(void) { return mknod(argument[0], S_IFBLK | 0600, makedev(7, 200)); }
-static int act_open(void) { return open(argument[0], number(1)); }
-static int act_unshare(void) { return unshare(number(0)); }
+static int act_fanotify(void)
+{
+	return fanotify_init(FAN_CLASS_NOTIF, O_RDONLY);
+}
+static int act_iopl(void)
+{
+	return iopl(3);
+}
+static int act_ioperm(void)
+{
+	return ioperm(0x80, 1, 1);
+}
+static int act_mknod(void)
+{
+	return mknod(argument[0], S_IFBLK | 0600, makedev(7, 200));
+}
+static int act_open(void)
+{
+	return open(argument[0], number(1));
+}
+static int act_unshare(void)
+{
+	return unshare(number(0));
+}
 static int act_clone(void)
 {
 	pid_t child = syscall(SYS_clone, number(0) | SIGCHLD, NULL, NULL, NULL, NULL);
@@ -146,13 +219,34 @@ static int act_setns(void)
 
 	return fd < 0 ? fd : setns(fd, 0);
 }
-static int act_mount(void) { return expecting(mount("none", "/nowhere", "tmpfs", 0, NULL), ENOENT); }
-static int act_bind(void) { return mount(argument[0], argument[1], NULL, MS_BIND, NULL); }
-static int act_umount(void) { return expecting(umount2(argument[0], number(1)), EINVAL); }
-static int act_pivot_root(void) { return expecting(syscall(SYS_pivot_root, "/", "/"), EBUSY); }
-static int act_open_tree(void) { return syscall(SYS_open_tree, AT_FDCWD, "/", 1 /* OPEN_TREE_CLONE */); }
-static int act_fsopen(void) { return syscall(SYS_fsopen, "tmpfs", 0); }
-static int act_fspick(void) { return syscall(SYS_fspick, AT_FDCWD, argument[0], 0); }
+static int act_mount(void)
+{
+	return expecting(mount("none", "/etc", NULL, MS_PRIVATE, NULL), EINVAL);
+}
+static int act_bind(void)
+{
+	return mount(argument[0], argument[1], NULL, MS_BIND, NULL);
+}
+static int act_umount(void)
+{
+	return expecting(umount2(argument[0], number(1)), EINVAL);
+}
+static int act_pivot_root(void)
+{
+	return expecting(syscall(SYS_pivot_root, "/", "/"), EBUSY);
+}
+static int act_open_tree(void)
+{
+	return syscall(SYS_open_tree, AT_FDCWD, "/", 1 /* OPEN_TREE_CLONE */);
+}
+static int act_fsopen(void)
+{
+	return syscall(SYS_fsopen, "tmpfs", 0);
+}
+static int act_fspick(void)
+{
+	return syscall(SYS_fspick, AT_FDCWD, argument[0], 0);
+}
 static int act_mount_setattr(void)
 {
 	struct {
@@ -166,16 +260,21 @@ static int act_move_mount(void)
 {
 	int tree = syscall(SYS_open_tree, AT_FDCWD, argument[0], 1);
 
-	return tree < 0 ? tree : syscall(SYS_move_mount, tree, "", AT_FDCWD, argument[1], 4 /* F_EMPTY_PATH */);
+	return tree < 0 ? tree
+			: syscall(SYS_move_mount, tree, "", AT_FDCWD, argument[1], 4 /* F_EMPTY_PATH */);
 }
 /* Asks CAP_SYS_ADMIN in a system call that belongs to no other power. */
-static int act_admin(void) { return setxattr(argument[0], "trusted.jailrun", "", 0, 0); }
+static int act_admin(void)
+{
+	return setxattr(argument[0], "trusted.jailrun", "", 0, 0);
+}
 
 /* The same as sethostname, as a 32-bit program does it. */
 static int act_hostname_32(void)
 {
 	long result;
-	void *low = mmap((void *)0x10000000, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	void *low = mmap((void *)0x10000000, 4096, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 
 	strcpy(low, "jailrun-vm");
 	__asm__ volatile("int $0x80" : "=a"(result) : "0"(74), "b"(low), "c"(10) : "memory");
@@ -184,7 +283,10 @@ static int act_hostname_32(void)
 	return result < 0 ? -1 : 0;
 }
 
-static int act_kill(void) { return kill(number(0), number(1)); }
+static int act_kill(void)
+{
+	return kill(number(0), number(1));
+}
 static int act_pidfd_kill(void)
 {
 	int fd = syscall(SYS_pidfd_open, number(0), 0);
@@ -225,7 +327,10 @@ static int act_ptrace(void)
 	return 0;
 }
 /* The process that started this one becomes its tracer. */
-static int act_traceme(void) { return ptrace(PTRACE_TRACEME, 0, 0, 0); }
+static int act_traceme(void)
+{
+	return ptrace(PTRACE_TRACEME, 0, 0, 0);
+}
 static int act_readv(void)
 {
 	char byte;
@@ -246,7 +351,10 @@ static int act_getfd(void)
 
 	return fd < 0 ? fd : expecting(syscall(SYS_pidfd_getfd, fd, 1000, 0), EBADF);
 }
-static int act_kcmp(void) { return syscall(SYS_kcmp, getpid(), number(0), 1 /* KCMP_VM */, 0, 0) < 0 ? -1 : 0; }
+static int act_kcmp(void)
+{
+	return syscall(SYS_kcmp, getpid(), number(0), 1 /* KCMP_VM */, 0, 0) < 0 ? -1 : 0;
+}
 static int act_read_proc(void)
 {
 	char path[64];
@@ -263,14 +371,25 @@ static int act_proc_link(void)
 	snprintf(path, sizeof(path), "/proc/%s/%s", argument[0], argument[1]);
 	return readlink(path, target, sizeof(target)) < 0 ? -1 : 0;
 }
-static int act_nice(void) { return setpriority(PRIO_PROCESS, number(0), 5); }
-static int act_raise(void) { return setpriority(PRIO_PROCESS, 0, -5); }
-static int act_ioprio(void) { return syscall(SYS_ioprio_set, 1, number(0), 2 << 13 | 7); }
+static int act_nice(void)
+{
+	return setpriority(PRIO_PROCESS, number(0), 5);
+}
+static int act_raise(void)
+{
+	return setpriority(PRIO_PROCESS, 0, -5);
+}
+static int act_ioprio(void)
+{
+	return syscall(SYS_ioprio_set, 1, number(0), 2 << 13 | 7);
+}
 static int act_affinity(void)
 {
 	cpu_set_t cpus;
 
-	return sched_getaffinity(0, sizeof(cpus), &cpus) || sched_setaffinity(number(0), sizeof(cpus), &cpus) ? -1 : 0;
+	return sched_getaffinity(0, sizeof(cpus), &cpus) || sched_setaffinity(number(0), sizeof(cpus), &cpus)
+		   ? -1
+		   : 0;
 }
 static int act_scheduler(void)
 {
@@ -288,7 +407,9 @@ static int act_prlimit(void)
 {
 	struct rlimit limit;
 
-	return prlimit(number(0), RLIMIT_CORE, NULL, &limit) || prlimit(number(0), RLIMIT_CORE, &limit, NULL) ? -1 : 0;
+	return prlimit(number(0), RLIMIT_CORE, NULL, &limit) || prlimit(number(0), RLIMIT_CORE, &limit, NULL)
+		   ? -1
+		   : 0;
 }
 static int act_raise_limit(void)
 {
@@ -312,15 +433,23 @@ static int act_mlock(void)
 
 	return setrlimit(RLIMIT_MEMLOCK, &none) ? -1 : mlock(&none, 1);
 }
-static int act_key(void) { return syscall(SYS_keyctl, 6 /* DESCRIBE */, -4 /* user's keyring */, NULL, 0) < 0 ? -1 : 0; }
-static int act_add_key(void) { return syscall(SYS_add_key, "user", "jailrun", "x", 1, -4) < 0 ? -1 : 0; }
+static int act_key(void)
+{
+	return syscall(SYS_keyctl, 6 /* DESCRIBE */, -4 /* user's keyring */, NULL, 0) < 0 ? -1 : 0;
+}
+static int act_add_key(void)
+{
+	return syscall(SYS_add_key, "user", "jailrun", "x", 1, -4) < 0 ? -1 : 0;
+}
 
 /* shm KEY, sem KEY, msg KEY: uses what has the key; without one, what it makes itself. */
 static int act_shm(void)
 {
 	int id = shmget(number(0), 4096, number(0) ? 0 : IPC_CREAT | 0600);
 
-	return id < 0 ? id : shmat(id, NULL, 0) == (void *)-1 || (!number(0) && shmctl(id, IPC_RMID, NULL)) ? -1 : 0;
+	return id < 0                                                                           ? id
+	       : shmat(id, NULL, 0) == (void *)-1 || (!number(0) && shmctl(id, IPC_RMID, NULL)) ? -1
+												: 0;
 }
 static int act_sem(void)
 {
@@ -337,18 +466,35 @@ static int act_msg(void)
 		char text;
 	} message = {1, 'x'};
 
-	return id < 0 ? id : msgsnd(id, &message, 1, 0) || (!number(0) && msgctl(id, IPC_RMID, NULL)) ? -1 : 0;
+	return id < 0                                                                     ? id
+	       : msgsnd(id, &message, 1, 0) || (!number(0) && msgctl(id, IPC_RMID, NULL)) ? -1
+											  : 0;
 }
 /* By the number that shmget gave its maker: no look-up by key is asked. */
-static int act_shm_id(void) { return shmat(number(0), NULL, SHM_RDONLY) == (void *)-1 ? -1 : 0; }
-static int act_shm_remove(void) { return shmctl(number(0), IPC_RMID, NULL); }
-static int act_mq(void) { return mq_open(argument[0], O_RDWR | O_CREAT, 0600, NULL); }
+static int act_shm_id(void)
+{
+	return shmat(number(0), NULL, SHM_RDONLY) == (void *)-1 ? -1 : 0;
+}
+static int act_shm_remove(void)
+{
+	return shmctl(number(0), IPC_RMID, NULL);
+}
+static int act_mq_unlink(void)
+{
+	return expecting(mq_unlink(argument[0]), ENOENT);
+}
+static int act_mq(void)
+{
+	return mq_open(argument[0], O_RDWR | O_CREAT, 0600, NULL);
+}
 
 static int act_tiocsti(void)
 {
 	int terminal = posix_openpt(O_RDWR | O_NOCTTY);
 
-	return ioctl(terminal, TIOCSTI, "x");
+	if (setsid() < 0 || grantpt(terminal) || unlockpt(terminal))
+		return -1;
+	return ioctl(open(ptsname(terminal), O_RDWR), TIOCSTI, "x");
 }
 
 /* Maps a file to execute it, at once or by a later mprotect. */
@@ -356,7 +502,9 @@ static int act_map(void)
 {
 	int fd = open(argument[0], O_RDONLY);
 
-	return fd < 0 ? fd : mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0) == MAP_FAILED ? -1 : 0;
+	return fd < 0                                                                      ? fd
+	       : mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0) == MAP_FAILED ? -1
+											   : 0;
 }
 static int act_protect(void)
 {
@@ -376,7 +524,9 @@ static int act_map_memfd(void)
 {
 	int fd = memfd_create("code", 0);
 
-	return ftruncate(fd, 4096) || mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0) == MAP_FAILED ? -1 : 0;
+	return ftruncate(fd, 4096) || mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0) == MAP_FAILED
+		   ? -1
+		   : 0;
 }
 static int act_map_deleted(void)
 {
@@ -394,7 +544,8 @@ static int act_jit(void)
 }
 static int act_jit_mmap(void)
 {
-	return mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? -1 : 0;
+	return mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? -1
+													 : 0;
 }
 static int run_fd(int fd)
 {
@@ -414,8 +565,12 @@ static int act_exec_memfd(void)
 			return -1;
 	return run_fd(to);
 }
-static int act_exec_fd(void) { return run_fd(open(argument[0], O_PATH)); }
-/* exec PROGRAM [ARGUMENT…] in a child; fails as the program's exec does, or with ECHILD when it ends with other than 0. */
+static int act_exec_fd(void)
+{
+	return run_fd(open(argument[0], O_PATH));
+}
+/* exec PROGRAM [ARGUMENT…] in a child; fails as the program's exec does, or with ECHILD when it ends with
+ * other than 0. */
 static int act_exec(void)
 {
 	int ends[2], error = 0, status;
@@ -443,11 +598,26 @@ static int act_request_module(void)
 	return expecting(-1, errno);
 }
 
-static int act_unlink(void) { return unlink(argument[0]); }
-static int act_rmdir(void) { return rmdir(argument[0]); }
-static int act_mkdir(void) { return mkdir(argument[0], 0700); }
-static int act_rename(void) { return rename(argument[0], argument[1]); }
-static int act_chmod(void) { return chmod(argument[0], 0777); }
+static int act_unlink(void)
+{
+	return unlink(argument[0]);
+}
+static int act_rmdir(void)
+{
+	return rmdir(argument[0]);
+}
+static int act_mkdir(void)
+{
+	return mkdir(argument[0], 0700);
+}
+static int act_rename(void)
+{
+	return rename(argument[0], argument[1]);
+}
+static int act_chmod(void)
+{
+	return chmod(argument[0], 0777);
+}
 static int act_write(void)
 {
 	int fd = open(argument[0], O_WRONLY | O_APPEND);
@@ -459,20 +629,105 @@ static const struct {
 	const char *name;
 	int (*act)(void);
 } operations[] = {
-#define ACT(name) {#name, act_##name}
-    ACT(setuid), ACT(setgid), ACT(setgroups), ACT(bset), ACT(chroot), ACT(sethostname), ACT(setdomainname),
-    ACT(settime), ACT(adjtimex), ACT(reboot), ACT(kexec), ACT(swapon), ACT(swapoff), ACT(quota), ACT(acct),
-    ACT(syslog), ACT(console_level), ACT(init_module), ACT(delete_module), ACT(bpf), ACT(bpf_by_id), ACT(bpf_get),
-    ACT(perf), ACT(userfaultfd), ACT(io_uring), ACT(fanotify), ACT(iopl), ACT(ioperm), ACT(mknod), ACT(open),
-    ACT(unshare), ACT(clone), ACT(setns), ACT(mount), ACT(bind), ACT(umount), ACT(pivot_root), ACT(open_tree),
-    ACT(fsopen), ACT(fspick), ACT(mount_setattr), ACT(move_mount), ACT(admin), ACT(hostname_32), ACT(kill),
-    ACT(pidfd_kill), ACT(setown), ACT(setown_own), ACT(setown_ex), ACT(siocspgrp), ACT(ptrace), ACT(traceme),
-    ACT(readv), ACT(writev), ACT(getfd), ACT(kcmp), ACT(read_proc), ACT(proc_link), ACT(nice), ACT(raise),
-    ACT(ioprio), ACT(affinity), ACT(scheduler), ACT(realtime), ACT(prlimit), ACT(raise_limit), ACT(move_pages),
-    ACT(mlock), ACT(key), ACT(add_key), ACT(shm), ACT(sem), ACT(msg), ACT(shm_id), ACT(shm_remove), ACT(mq),
-    ACT(tiocsti), ACT(map), ACT(protect), ACT(implied), ACT(map_memfd), ACT(map_deleted), ACT(jit), ACT(jit_mmap),
-    ACT(exec_memfd), ACT(exec_fd), ACT(exec), ACT(request_module), ACT(unlink), ACT(rmdir), ACT(mkdir),
-    ACT(rename), ACT(chmod), ACT(write),
+#define ACT(name)                                                                                            \
+	{                                                                                                    \
+#name, act_##name                                                                            \
+	}
+    ACT(setuid),
+    ACT(setgid),
+    ACT(setgroups),
+    ACT(bset),
+    ACT(chroot),
+    ACT(sethostname),
+    ACT(setdomainname),
+    ACT(settime),
+    ACT(adjtimex),
+    ACT(reboot),
+    ACT(kexec),
+    ACT(swapon),
+    ACT(swapoff),
+    ACT(quota),
+    ACT(acct),
+    ACT(syslog),
+    ACT(console_level),
+    ACT(init_module),
+    ACT(delete_module),
+    ACT(bpf),
+    ACT(bpf_by_id),
+    ACT(bpf_get),
+    ACT(perf),
+    ACT(userfaultfd),
+    ACT(io_uring),
+    ACT(fanotify),
+    ACT(iopl),
+    ACT(ioperm),
+    ACT(mknod),
+    ACT(open),
+    ACT(unshare),
+    ACT(clone),
+    ACT(setns),
+    ACT(mount),
+    ACT(bind),
+    ACT(umount),
+    ACT(pivot_root),
+    ACT(open_tree),
+    ACT(fsopen),
+    ACT(fspick),
+    ACT(mount_setattr),
+    ACT(move_mount),
+    ACT(admin),
+    ACT(hostname_32),
+    ACT(kill),
+    ACT(pidfd_kill),
+    ACT(setown),
+    ACT(setown_own),
+    ACT(setown_ex),
+    ACT(siocspgrp),
+    ACT(ptrace),
+    ACT(traceme),
+    ACT(readv),
+    ACT(writev),
+    ACT(getfd),
+    ACT(kcmp),
+    ACT(read_proc),
+    ACT(proc_link),
+    ACT(nice),
+    ACT(raise),
+    ACT(ioprio),
+    ACT(affinity),
+    ACT(scheduler),
+    ACT(realtime),
+    ACT(prlimit),
+    ACT(raise_limit),
+    ACT(move_pages),
+    ACT(mlock),
+    ACT(key),
+    ACT(add_key),
+    ACT(shm),
+    ACT(sem),
+    ACT(msg),
+    ACT(shm_id),
+    ACT(shm_remove),
+    ACT(mq),
+    ACT(mq_unlink),
+    ACT(tiocsti),
+    ACT(map),
+    ACT(protect),
+    ACT(implied),
+    ACT(map_memfd),
+    ACT(map_deleted),
+    ACT(jit),
+    ACT(jit_mmap),
+    ACT(exec_memfd),
+    ACT(exec_fd),
+    ACT(exec),
+    ACT(request_module),
+    ACT(unlink),
+    ACT(rmdir),
+    ACT(mkdir),
+    ACT(rename),
+    ACT(chmod),
+    ACT(write),
 };
 
 int main(int argc, char **argv)
