@@ -186,7 +186,7 @@ describe('executable memory', () => {
     test(`is what ${name} needs of it`, () => {
       writeFileSync(`${area}/bin/script`, '#!/usr/bin/perl\nuse POSIX; print 499999500000;');
       chmodSync(`${area}/bin/script`, 0o755);
-      const { stdout, denials, stderr } = run([...inRole('listed'), '--', ...words]);
+      const { stdout, denials } = run([...inRole('listed'), '--', ...words]);
       assert.equal(stdout.trim(), '499999500000');
       assert.deepEqual(
         denials.filter(({ operation }) => operation === 'map'),
