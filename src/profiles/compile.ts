@@ -60,8 +60,8 @@ export function compile(role: LocatedRole, mounts: readonly Mount[]): CompiledRo
     flags,
     powers: powerMask(role.allow, { files: role.files !== Scope.NONE, bind: mayBind(role) }),
   });
-  // Which files are libraries is asked under `exec: none`, too.
-  const walked = role.files === Scope.RULES || exec !== Scope.ANY;
+  // Under `exec: none` it is asked which files are libraries, where any may be opened.
+  const walked = role.files === Scope.RULES || execRules || (role.files === Scope.ANY && exec !== Scope.ANY);
   const { entries, globs } = walked
     ? encodeAutomaton(buildAutomaton(role, visibleMounts(mounts), execRules), epochsOf(mounts), role.paths)
     : { entries: [], globs: new Uint8Array() };

@@ -333,16 +333,53 @@ function portRule(written: Written<Port>, section: PortSection): PortRule {
   return { section, text, ...placeOf(written), protocol, port };
 }
 
+const componentsOf = (text: string): string[] => text.split('/').filter((name) => name !== '');
+
+/** Whether a rule with wildcards or variables could match the path or what is above it. */
+function mightCover(text: string, path: string): boolean {
+  if (!/[*?[$]/.test(text)) return false;
+  const names = componentsOf(path);
+  for (const [i, component] of componentsOf(text).entries()) {
+    if (component === '**' || component.includes('${')) return true;
+    if (i === names.length || (component !== names[i] && !/[*?[]/.test(component))) return false;
+  }
+  return true;
+}
+
 /**
- * The rules for paths, with those that cover libraries marked. Whoever may open any file has no rule that says
- * what a library is, so there the set itself stands beside the list of programs.
+ * Which section's rules grant all that is below `path` to a role that does not name it, because they grant what is
+ * above. None where a rule with wildcards might deny it: that one would have to win.
+ */
+function grantedBy(path: string, rules: readonly PathRule[]): 'files.read' | 'files.write' | undefined {
+  const depth = componentsOf(path).length;
+  const isAbove = (text: string) => text === '/' || path.startsWith(`${text}/`);
+  const files = rules.filter(({ section }) => section !== 'exec');
+  if (files.some(({ section, text }) => section === 'files.deny' && mightCover(text, path))) return undefined;
+  const above = files
+    .map((rule) => ({ ...rule, text: rule.text.replace(/(?<=.)\/\*\*$/, '') }))
+    .filter(({ text }) => isAbove(text) && componentsOf(text).length < depth);
+  const rank = { 'files.read': 0, 'files.write': 1, 'files.deny': 2, exec: 0 };
+  const deepest = above.sort(
+    (a, b) => componentsOf(b.text).length - componentsOf(a.text).length || rank[b.section] - rank[a.section],
+  )[0];
+  return deepest?.section === 'files.read' || deepest?.section === 'files.write'
+    ? deepest.section
+    : undefined;
+}
+
+/**
+ * The rules for paths, with those that cover libraries marked. A role that reads libraries by a rule for what is
+ * above them, or that may open any file, gets the rules of the set beside its own.
  */
 function pathRules(layer: Layer, libraries: readonly Path[]): PathRule[] {
   const rules = [...layer.rules.values()].filter((rule): rule is PathRule => !('protocol' in rule));
   const scope = (section: Section) => layer.scopes.get(section)?.scope ?? Scope.NONE;
   if (scope('exec') === Scope.ANY) return rules;
-  if (scope('files') === Scope.ANY)
-    rules.push(...libraries.map((path) => pathRule({ ...path, set: 'libraries' }, 'files.read')));
+  const shown = libraries.filter((path) => !rules.some(({ text }) => text === path.value));
+  for (const path of shown) {
+    const section = scope('files') === Scope.ANY ? 'files.read' : grantedBy(path.value, rules);
+    if (section) rules.push(pathRule({ ...path, set: 'libraries' }, section));
+  }
   const isLibrary = (text: string) =>
     libraries.some(({ value }) => text === value || text.startsWith(`${value}/`));
   return rules.map((rule) =>
