@@ -65,7 +65,7 @@ static __always_inline int deny_mapped(struct jail *jail, struct file *file, __u
 
 static __always_inline int deny_mapping(void *context, struct jail *jail, struct file *file)
 {
-	if (is_first_null(context))
+	if (is_first_null(context) || !file)
 		return deny_anonymous(jail, JR_HOOK_MMAP_FILE);
 	return deny_mapped(jail, file, HOOK_OPERATION(MMAP_FILE, MAP));
 }

@@ -308,9 +308,10 @@ static __always_inline long short_name_offset(void)
 }
 
 /*
- * True where the hook's first argument is NULL. Where the kernel does not say that it may be, the verifier
- * of 6.12 takes `if (!argument)` for never true and removes it, and what follows reads from address 0 without
- * protection: the kernel panics. So the argument is read as a number.
+ * True where the hook's first argument is NULL. Where the kernel does not say that it may be, the verifier of
+ * 6.12 takes `!argument` for never true and removes what follows from it; a read from address 0 then has no
+ * protection, and the kernel panics. So the argument is read as a number. Where the kernel does say so (7.2),
+ * `!argument` is needed as well.
  */
 static __always_inline bool is_first_null(void *context)
 {

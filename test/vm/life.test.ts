@@ -60,6 +60,7 @@ roles:
     description: May write cgroups.
     files: {read: ["@runtime", /proc, ${act}], write: [/sys/fs/cgroup]}
     exec: any
+    allow: [cgroup]
 `,
     );
     const { stdout } = run(['--policy', writer, '--role', 'leaver', '--', 'sh', '-c', script]);
@@ -107,7 +108,7 @@ describe('bpf(2)', () => {
     const { stdout, denials } = run(['--role', 'restricted', '--', act, 'bpf', '0']);
     assert.match(stdout, /^EPERM /);
     assert.deepEqual(
-      denials.map(({ hook, error }) => [hook, error]),
+      denials.map(({ target, error }) => [target, error]),
       [['bpf', 'EPERM']],
     );
   });
