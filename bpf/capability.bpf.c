@@ -158,6 +158,9 @@ int BPF_PROG(jr_capable, const struct cred *cred, struct user_namespace *ns, int
 	}
 	if (has_power(jail, power) || lacks(cred, ns, capability) || is_for_overlay(jail, capability))
 		return 0;
+	/* The last mile asks bpf(2) where it is, and before 6.4 that asks for CAP_BPF. */
+	if (exec_is_free(jail))
+		return 0;
 	/* The kernel only looks whether there is more to be had: nobody was refused anything. */
 	if (options & CAP_OPT_NOAUDIT)
 		return verdict(!(jail->flags & JR_TASK_AUDIT), EPERM);

@@ -22,12 +22,21 @@ static __always_inline struct jail *mapping_jail(unsigned long protection)
 	return jail;
 }
 
-static __always_inline int deny_anonymous(struct jail *jail, __u32 hook)
+/*
+ * Denies bytes that no file has: anonymous memory, a memfd's, and those that the task wrote over a file's.
+ * Returns 1 under `jit: none`.
+ */
+static __always_inline int deny_written(struct jail *jail, __u32 hook)
 {
 	if (!(jail->scope.flags & JR_ROLE_NO_JIT))
 		return 0;
 	begin_denial(jail, hook, JR_OPERATION_MAP)->reason = JR_REASON_JIT;
 	return deny(jail, EACCES);
+}
+
+static __always_inline bool is_written(struct file *file, unsigned long protection)
+{
+	return protection & PROT_WRITE || is_internal_mount(file->f_path.mnt);
 }
 
 /* The address of the dentry that the user knows. What is mapped on an overlay is a layer's file since 6.6. */
@@ -63,10 +72,14 @@ static __always_inline int deny_mapped(struct jail *jail, struct file *file, __u
 	return deny_walked(jail, address, JR_SCOPE_RULES, hook_operation);
 }
 
-static __always_inline int deny_mapping(void *context, struct jail *jail, struct file *file)
+static __always_inline int deny_mapping(void *context, struct jail *jail, struct file *file,
+					unsigned long protection)
 {
 	if (is_first_null(context) || !file)
-		return deny_anonymous(jail, JR_HOOK_MMAP_FILE);
+		return deny_written(jail, JR_HOOK_MMAP_FILE);
+	if (jail->scope.flags & JR_ROLE_NO_JIT && is_written(file, protection) &&
+	    deny_written(jail, JR_HOOK_MMAP_FILE))
+		return 1;
 	return deny_mapped(jail, file, HOOK_OPERATION(MMAP_FILE, MAP));
 }
 
@@ -76,7 +89,7 @@ int BPF_PROG(jr_mmap_file_4, struct file *file, unsigned long asked, unsigned lo
 {
 	struct jail *jail = mapping_jail(protection);
 
-	return jail ? verdict(deny_mapping(ctx, jail, file), EACCES) : 0;
+	return jail ? verdict(deny_mapping(ctx, jail, file, protection), EACCES) : 0;
 }
 
 /* As READ_IMPLIES_EXEC has it, but for files on what is mounted noexec: those are not told apart here. */
@@ -88,7 +101,7 @@ int BPF_PROG(jr_mmap_file_3, struct file *file, unsigned long protection)
 	if (protection & PROT_READ && bpf_get_current_task_btf()->personality & READ_IMPLIES_EXEC)
 		protection |= PROT_EXEC;
 	jail = mapping_jail(protection);
-	return jail ? verdict(deny_mapping(ctx, jail, file), EACCES) : 0;
+	return jail ? verdict(deny_mapping(ctx, jail, file, protection), EACCES) : 0;
 }
 
 SEC("lsm/file_mprotect")
@@ -101,6 +114,9 @@ int BPF_PROG(jr_file_mprotect, struct vm_area_struct *area, unsigned long asked,
 		return 0;
 	file = area->vm_file;
 	if (!file)
-		return verdict(deny_anonymous(jail, JR_HOOK_FILE_MPROTECT), EACCES);
+		return verdict(deny_written(jail, JR_HOOK_FILE_MPROTECT), EACCES);
+	if (jail->scope.flags & JR_ROLE_NO_JIT && (area->anon_vma || protection & PROT_WRITE) &&
+	    deny_written(jail, JR_HOOK_FILE_MPROTECT))
+		return verdict(1, EACCES);
 	return verdict(deny_mapped(jail, file, HOOK_OPERATION(FILE_MPROTECT, MAP)), EACCES);
 }

@@ -76,6 +76,7 @@ enum {
 #define S_IFCHR 0020000
 #define MEM_MAJOR 1
 #define PROT_READ 1
+#define PROT_WRITE 2
 #define PROT_EXEC 4
 #define READ_IMPLIES_EXEC 0x0400000
 #define CAP_OPT_NOAUDIT 2
@@ -239,7 +240,10 @@ struct backing_file {
 	struct path user_path;
 };
 
+struct anon_vma;
+
 struct vm_area_struct {
+	struct anon_vma *anon_vma; /* there are pages of its own: it has been written */
 	struct file *vm_file;
 };
 

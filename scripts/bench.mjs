@@ -33,6 +33,7 @@ roles:
       write: [${area}]
       deny: [${area}/secret]
     exec: [${area}/program]
+    allow: [setuid]
   bench-5000:
     id: 701
     extends: [bench]
@@ -46,6 +47,7 @@ const profile = `profile jailrun-bench flags=(attach_disconnected) {
   deny ${tree}${area}/secret/** rwlk,
   ${tree}${area}/program mrix,
   signal,
+  capability setuid,
   unix,
 }
 `;

@@ -167,10 +167,10 @@ describe('executable memory', () => {
     });
   }
 
-  for (const act of ['jit', 'jit_mmap'])
-    test(`is for a JIT (${act}) unless the role says jit: none`, () => {
-      assert.equal(runActs([[act]], inRole('listed'), power).acts[0]?.result, 'ok');
-      const { acts, denials } = runActs([[act]], inRole('no-jit'), power);
+  for (const act of [['jit'], ['jit_mmap'], ['jit_file', library], ['jit_both', library]])
+    test(`is for a JIT (${act[0]}) unless the role says jit: none`, () => {
+      assert.equal(runActs([act], inRole('listed'), power).acts[0]?.result, 'ok');
+      const { acts, denials } = runActs([act], inRole('no-jit'), power);
       assert.equal(acts[0]?.result, 'EACCES');
       assert.deepEqual(
         denials.map(({ operation, target, reason }) => [operation, target, reason]),

@@ -542,6 +542,24 @@ static int act_jit(void)
 
 	return mprotect(at, 4096, PROT_READ | PROT_EXEC);
 }
+/* Writes over the private copy of a mapped file, then makes that executable. */
+static int act_jit_file(void)
+{
+	int fd = open(argument[0], O_RDONLY);
+	char *at = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+
+	if (at == MAP_FAILED)
+		return -1;
+	*at = 0;
+	return mprotect(at, 4096, PROT_READ | PROT_EXEC);
+}
+static int act_jit_both(void)
+{
+	int fd = open(argument[0], O_RDONLY);
+
+	return mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE, fd, 0) == MAP_FAILED ? -1
+												      : 0;
+}
 static int act_jit_mmap(void)
 {
 	return mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? -1
@@ -718,6 +736,8 @@ static const struct {
     ACT(map_deleted),
     ACT(jit),
     ACT(jit_mmap),
+    ACT(jit_file),
+    ACT(jit_both),
     ACT(exec_memfd),
     ACT(exec_fd),
     ACT(exec),
