@@ -109,8 +109,11 @@ Example: jailrun --role webserver -- nginx -g 'daemon off;'`,
   program
     .command('explain')
     .description('say whether a role allows an operation, and which line of a policy decides')
-    .argument('<operation>', 'read, write, exec, bind or connect')
-    .argument('<target>', 'a path; for bind and connect a port, such as tcp:80')
+    .argument('<operation>', 'read, write, exec, bind, connect or use')
+    .argument(
+      '<target>',
+      'a path; for bind and connect a port, such as tcp:80; for use a power, such as mount',
+    )
     .option('--role <name>', 'the role that is asked (needed)', collect)
     .option('--policy <file>', 'read this policy file, too')
     .option('--var <name=value>', 'bind a variable that the role declares; repeatable', collect)

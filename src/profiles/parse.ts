@@ -7,7 +7,7 @@ import { isMap, isScalar, isSeq, type Node } from 'yaml';
 import { type Entry, type Reader, readDocument, type Shape } from './document.js';
 import { isJailer, readJailer } from './jailer.js';
 import type { PathList, Policy, Port, RoleDefinition, SetDefinition, Written } from './policy.js';
-import { powerNames, powers } from './powers.js';
+import { noSuchPower, powers } from './powers.js';
 import { checkPath, type Fault } from './rulepath.js';
 import { nearest } from './spelling.js';
 
@@ -155,11 +155,6 @@ function readPowers(reader: Reader, node: Node, where: string): Written<string>[
   return reader.list(node, where, (text, place, at) =>
     Object.hasOwn(powers, text) ? text : reader.report('BAD_VALUE', place, at, noSuchPower(text)),
   );
-}
-
-function noSuchPower(text: string): string {
-  const meant = nearest(text.replace(/^CAP_/i, ''), powerNames);
-  return `there is no power ${JSON.stringify(text)}; ${meant ? `did you mean ${meant}?` : `the powers are ${powerNames.join(', ')}`}`;
 }
 
 function readPaths(reader: Reader, node: Node, where: string): PathList {

@@ -4,6 +4,7 @@
  * README's table is this one.
  */
 import { Power } from '../abi.js';
+import { nearest } from './spelling.js';
 
 /** A name under `allow`. */
 export interface PowerEntry {
@@ -197,6 +198,12 @@ const implied = {
 } as const;
 
 export const powerNames: readonly string[] = Object.keys(powers);
+
+/** What is wrong with a name that is none, and the mend. */
+export function noSuchPower(text: string): string {
+  const meant = nearest(text.replace(/^CAP_/i, ''), powerNames);
+  return `there is no power ${JSON.stringify(text)}; ${meant ? `did you mean ${meant}?` : `the powers are ${powerNames.join(', ')}`}`;
+}
 
 /** `allow: any` */
 export const allPowers = 0xffff_ffff_ffff_ffffn;

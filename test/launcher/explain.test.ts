@@ -119,6 +119,32 @@ describe('explain says of a path', () => {
   });
 });
 
+describe('explain says of a power', () => {
+  test('that the role has it, and where that is written', () => {
+    assert.equal(
+      verdict('webserver', 'use', 'setuid'),
+      'allowed: use setuid by allow setuid (built-in/webserver.yaml:28)',
+    );
+    assert.equal(
+      verdict('permissive', 'use', 'mount'),
+      'allowed: use mount by allow: any (built-in/permissive.yaml:10)',
+    );
+  });
+  test('that it has not, what to add, and what the power lets', () => {
+    const { lines } = explain('shop', 'use', 'mknod');
+    assert.match(
+      lines[0] ?? '',
+      /^denied: role shop does not grant use mknod; to allow it: allow: \[mknod\] in /,
+    );
+    assert.deepEqual(lines.slice(1), ['note: mknod lets make device nodes']);
+  });
+  test('that there is none of the name', () => {
+    const { status, stderr } = explain('shop', 'use', 'mout');
+    assert.equal(status, 125);
+    assert.match(stderr, /TARGET: there is no power "mout"; did you mean mount\?/);
+  });
+});
+
 describe('the object of a path is found', () => {
   test('behind symbolic links, also where .. follows one', () => {
     const { directory: at } = area;
