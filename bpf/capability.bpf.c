@@ -106,7 +106,10 @@ static __always_inline __u32 power_of(__u32 capability, __u32 call)
 	case JR_POWER_SYS_CHROOT:
 		return call == CALL_SETNS ? JR_POWER_NAMESPACES : capability;
 	case JR_POWER_PERFMON:
-		return call == CALL_BPF ? JR_POWER_BPF : capability;
+		if (call == CALL_BPF)
+			return JR_POWER_BPF;
+		/* With it 7.2 shows maps and environments of all processes. */
+		return call == CALL_PERF_EVENT_OPEN ? capability : JR_POWER_SYS_ADMIN;
 	default:
 		return capability < JR_POWER_FUTURE ? capability : JR_POWER_FUTURE;
 	}

@@ -128,7 +128,7 @@ export const powers: Readonly<Record<string, PowerEntry>> = {
   perf: {
     bits: [Power.PERFMON],
     lets: 'measure and trace (perf_event_open)',
-    hooks: 'perf_event_open, capable (CAP_PERFMON; CAP_SYS_ADMIN in perf_event_open)',
+    hooks: 'perf_event_open, capable (CAP_PERFMON and CAP_SYS_ADMIN in perf_event_open)',
     escapes: true,
   },
   fanotify: {

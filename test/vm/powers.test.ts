@@ -289,7 +289,9 @@ describe('a jailed root', () => {
       const act = denied.acts[i] as Act;
       assert.equal(act.result, row.result ?? 'EPERM');
       const events = denied.denials.filter(({ pid }) => pid === act.pid);
-      assert.deepEqual(events.map(summary).at(-1), {
+      // 7.2 asks for capabilities that would do as well, after the hook.
+      const event = events.find(({ hook }) => hook === row.hook);
+      assert.deepEqual(event && summary(event), {
         hook: row.hook,
         operation: 'use',
         target: name,
