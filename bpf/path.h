@@ -212,7 +212,18 @@ static long find_pod(__u32 i, void *context)
 	return 1;
 }
 
-/* The enum jr_access that may remain of the dentry that climb() just walked from. */
+enum {
+	/* All of enum jr_access. */
+	JR_ANY_ACCESS = 0xff,
+	/* Beside it: the verdict may be remembered, and so may that on the object's directory. */
+	JR_REMEMBERED = 1 << 31,
+};
+
+/*
+ * The enum jr_access that may remain of the dentry that climb() just walked from. Nothing is remembered of
+ * cgroups, nor of the directory that has our own: from what is remembered of a directory its children are one
+ * step away, and no rule tells that step of them.
+ */
 static __noinline __u32 not_our_own(struct jail *jail)
 {
 	struct descent descent = {.jail = jail};
@@ -229,17 +240,19 @@ static __noinline __u32 not_our_own(struct jail *jail)
 		if (jail->scope.powers >> JR_POWER_CGROUP & 1) {
 			bpf_loop(JR_MAX_DEPTH, find_pod, &descent, 0);
 			if (jail->cursor)
-				return ~0u;
+				return JR_ANY_ACCESS;
 		}
-		return ~(JR_ACCESS_WRITE | JR_ACCESS_EXEC | JR_ACCESS_MAP);
+		return JR_ANY_ACCESS & ~(JR_ACCESS_WRITE | JR_ACCESS_EXEC | JR_ACCESS_MAP);
 	}
 	at = jail->depth - 1;
 	asm volatile("" : "+r"(at));
 	own = bpf_map_lookup_elem(&meta, &zero);
 	if (!own || own->run_device != jail->on.device || at >= JR_MAX_DEPTH)
-		return ~0u;
+		return JR_ANY_ACCESS | JR_REMEMBERED;
 	top = (struct dentry *)jail->chain[at];
-	return BPF_CORE_READ(top, d_inode, i_ino) == own->run_inode ? 0 : ~0u;
+	if (BPF_CORE_READ(top, d_inode, i_ino) == own->run_inode)
+		return 0;
+	return at ? JR_ANY_ACCESS | JR_REMEMBERED : JR_ANY_ACCESS;
 }
 
 /* What the role grants where no rule is asked. */
@@ -282,14 +295,11 @@ static __noinline __u32 access_of(struct jail *jail, __u64 dentry_address)
 	}
 
 	left = not_our_own(jail);
-	if (left != ~0u) {
+	if ((left & JR_ANY_ACCESS) != JR_ANY_ACCESS && (!left || jail->scope.files == JR_SCOPE_ANY)) {
 		jail->now.access = granted_anyway(jail) & left;
 		jail->now.flags = JR_RULE_LEAF;
 		jail->reason = JR_REASON_OWN;
-		if (!left || jail->scope.files == JR_SCOPE_ANY)
-			return jail->now.access;
-		jail->now.flags = 0;
-		jail->reason = JR_REASON_RULE;
+		return jail->now.access;
 	}
 	descent.rules = bpf_map_lookup_elem(&role_rules, &jail->role);
 	if (!descent.rules) {
@@ -318,19 +328,17 @@ static __noinline __u32 access_of(struct jail *jail, __u64 dentry_address)
 		return 0;
 	directory = (struct dentry *)jail->chain[1];
 	jail->above = jail->now;
-	if (left == ~0u)
+	if (left & JR_REMEMBERED)
 		remember(jail, 1, BPF_CORE_READ(directory, d_name.hash), &jail->above);
 	if (!(jail->now.flags & JR_RULE_LEAF))
 		step(&descent, 0);
 	if (jail->reason)
 		return 0;
-	if (left != ~0u) {
-		if (jail->now.access & ~left)
-			jail->reason = JR_REASON_OWN;
-		return jail->now.access & left;
-	}
-	remember(jail, 0, BPF_CORE_READ(dentry, d_name.hash), &jail->now);
-	jail->now.access |= granted_anyway(jail);
+	if (left & JR_REMEMBERED)
+		remember(jail, 0, BPF_CORE_READ(dentry, d_name.hash), &jail->now);
+	if (jail->now.access & JR_ANY_ACCESS & ~left)
+		jail->reason = JR_REASON_OWN;
+	jail->now.access = (jail->now.access | granted_anyway(jail)) & left;
 	return jail->now.access;
 }
 

@@ -18,12 +18,14 @@ roles:
     files: {write: [/]}
     exec: any
     network: any
+  any-cgroup: {id: 762, extends: [any-path], allow: [cgroup]}
 `,
 );
 const roles = {
   'any file': ['--policy', policy, '--role', 'any-file'],
   'a rule for /': ['--policy', policy, '--role', 'any-path'],
   'all powers': ['--role', 'permissive'],
+  'a rule for / and cgroup': ['--policy', policy, '--role', 'any-cgroup'],
 };
 const link = '/sys/fs/bpf/jailrun/links/jr_file_open';
 const map = '/sys/fs/bpf/jailrun/maps/roles';
@@ -67,6 +69,7 @@ const onFiles = (): Attack[] => [
     act: ['write', `${podCgroup()}/cgroup.procs`, String(process.pid)],
     result: 'EACCES',
   },
+  { name: 'remove a pod’s cgroup', act: ['rmdir', podCgroup()], result: 'EACCES' },
   { name: 'make a cgroup in a pod’s', act: ['mkdir', `${podCgroup()}/own`], result: 'EACCES' },
 ];
 
@@ -114,6 +117,7 @@ describe('a jailed root', async () => {
     'any file': [...onFiles(), ...withoutPowers(String(other.pid))],
     'a rule for /': [...onFiles(), ...withoutPowers(String(other.pid))],
     'all powers': [...onFiles(), ...withPowers()],
+    'a rule for / and cgroup': onFiles(),
   };
   for (const [name, options] of Object.entries(roles)) {
     const some = attacks[name as keyof typeof roles];
@@ -123,8 +127,15 @@ describe('a jailed root', async () => {
     writeFileSync(`${area}/file`, '');
     if (name === 'all powers') execFileSync('mount', ['-t', 'tmpfs', 'none', `${area}/mounted`]);
     const twins = some.filter(({ twin }) => twin);
-    const acts = [...some.map(({ act }) => act), ...twins.map(({ twin }) => twin ?? [])];
-    const { acts: results, denials } = runActs(acts, options, power);
+    // What is remembered of a directory must say nothing of what is ours in it.
+    const looks = [area, '/sys/fs/cgroup/cgroup.procs', '/run/jailrun-test'].map((path) => [
+      'open',
+      path,
+      '0',
+    ]);
+    const acts = [...looks, ...some.map(({ act }) => act), ...twins.map(({ twin }) => twin ?? [])];
+    const { acts: all, denials } = runActs(acts, options, power);
+    const results = all.slice(looks.length);
     for (const [i, { name: what, result }] of some.entries())
       test(`with ${name} cannot ${what}`, () => {
         assert.equal(results[i]?.result, result);
