@@ -17,22 +17,24 @@
 /* True for a task outside of the jail's pod. The pointer must be the hook's own. */
 static __always_inline bool is_outside(struct jail *jail, struct task_struct *task)
 {
-	struct jail *other;
+	struct jail *other = bpf_task_storage_get(&tasks, task, NULL, 0);
 
-	if (!task)
-		return true;
-	other = bpf_task_storage_get(&tasks, task, NULL, 0);
 	return !other || other->pod != jail->pod;
 }
 
 /* Returns 1 where the running task is jailed, `task` is not in its pod, and its role lacks the power. */
 static __always_inline int deny_outside(struct task_struct *task, __u32 power, __u32 hook)
 {
-	struct jail *jail = current_jail();
+	struct task_struct *self = bpf_get_current_task_btf();
+	struct jail *jail;
 
+	/* A process is jailed as a whole: it executes a program with one thread. */
+	if (!self->bpf_storage || task->tgid == self->tgid)
+		return 0;
+	jail = current_jail();
 	if (!jail || has_power(jail, power) || !is_outside(jail, task))
 		return 0;
-	return deny_power(jail, power, task ? task->tgid : 0, hook);
+	return deny_power(jail, power, task->tgid, hook);
 }
 
 #define SEND_SIG_PRIV 1 /* the kernel's own word, not the task's */
