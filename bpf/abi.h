@@ -20,7 +20,7 @@ typedef unsigned long long __u64;
 #endif
 
 enum jr_limit {
-	JR_LAYOUT = 4,
+	JR_LAYOUT = 6,
 	JR_MAX_PODS = 32768,
 	JR_MAX_ROLES = 32768,
 	JR_MAX_DEPTH = 128, /* components between a file and its super block's root */
@@ -34,6 +34,7 @@ enum jr_limit {
 	JR_MAJOR_STEP = 81621,   /* see there */
 	JR_KEPT_DENIALS = 256,   /* a supervised pod's own record of its first denials */
 	JR_MAX_KEPT = 1 << 16,   /* the same, of all pods together */
+	JR_MAX_IPC = 1 << 16,    /* objects of System V that jails made */
 };
 
 /* What a files, exec or network section says. */
@@ -46,6 +47,71 @@ enum jr_scope {
 enum jr_role_flag {
 	JR_ROLE_HIDES = 1,   /* a rule gives JR_ACCESS_HIDDEN: without it nobody is asked about stat */
 	JR_ROLE_SOCKETS = 2, /* it has unix: rules, so sockets are decided by JR_ACCESS_CONNECT and _BIND */
+	JR_ROLE_NO_JIT = 4,  /* no anonymous memory becomes executable */
+};
+
+/*
+ * Bits of a role's powers. The first are the kernel's capabilities with the kernel's numbers, which their
+ * use is decided by; those behind them are cut out of CAP_SYS_ADMIN, or stand for what no capability guards.
+ * The names that policies have for them are in src/profiles/powers.ts.
+ */
+enum jr_power {
+	JR_POWER_CHOWN = 0,
+	JR_POWER_DAC_OVERRIDE = 1,
+	JR_POWER_DAC_READ_SEARCH = 2,
+	JR_POWER_FOWNER = 3,
+	JR_POWER_FSETID = 4,
+	JR_POWER_KILL = 5,
+	JR_POWER_SETGID = 6,
+	JR_POWER_SETUID = 7,
+	JR_POWER_SETPCAP = 8,
+	JR_POWER_LINUX_IMMUTABLE = 9,
+	JR_POWER_NET_BIND_SERVICE = 10,
+	JR_POWER_NET_BROADCAST = 11,
+	JR_POWER_NET_ADMIN = 12,
+	JR_POWER_NET_RAW = 13,
+	JR_POWER_IPC_LOCK = 14,
+	JR_POWER_IPC_OWNER = 15,
+	JR_POWER_SYS_MODULE = 16,
+	JR_POWER_SYS_RAWIO = 17,
+	JR_POWER_SYS_CHROOT = 18,
+	JR_POWER_SYS_PTRACE = 19,
+	JR_POWER_SYS_PACCT = 20,
+	JR_POWER_SYS_ADMIN = 21,
+	JR_POWER_SYS_BOOT = 22,
+	JR_POWER_SYS_NICE = 23,
+	JR_POWER_SYS_RESOURCE = 24,
+	JR_POWER_SYS_TIME = 25,
+	JR_POWER_SYS_TTY_CONFIG = 26,
+	JR_POWER_MKNOD = 27,
+	JR_POWER_LEASE = 28,
+	JR_POWER_AUDIT_WRITE = 29,
+	JR_POWER_AUDIT_CONTROL = 30,
+	JR_POWER_SETFCAP = 31,
+	JR_POWER_MAC_OVERRIDE = 32,
+	JR_POWER_MAC_ADMIN = 33,
+	JR_POWER_SYSLOG = 34,
+	JR_POWER_WAKE_ALARM = 35,
+	JR_POWER_BLOCK_SUSPEND = 36,
+	JR_POWER_AUDIT_READ = 37,
+	JR_POWER_PERFMON = 38,
+	JR_POWER_BPF = 39,
+	JR_POWER_CHECKPOINT_RESTORE = 40,
+	JR_POWER_FUTURE = 41, /* capabilities that this version does not know */
+	JR_POWER_MOUNT = 42,
+	JR_POWER_NAMESPACES = 43,
+	JR_POWER_HOSTNAME = 44,
+	JR_POWER_SWAP = 45,
+	JR_POWER_QUOTA = 46,
+	JR_POWER_FANOTIFY = 47,
+	JR_POWER_KEYS = 48,
+	JR_POWER_SIGNAL = 49, /* tasks outside the pod */
+	JR_POWER_TRACE = 50,  /* the same */
+	JR_POWER_IPC = 51,    /* objects that were not made in the pod */
+	JR_POWER_IO_URING = 52,
+	JR_POWER_USERFAULTFD = 53,
+	JR_POWER_RAW_DISK = 54,
+	JR_POWER_CGROUP = 55,
 };
 
 /* What an operation asks of a path, and what a rule grants. */
@@ -56,6 +122,7 @@ enum jr_access {
 	JR_ACCESS_HIDDEN = 8,   /* denied expressly: not even stat */
 	JR_ACCESS_CONNECT = 16, /* to a unix socket, or to send to it; only under JR_ROLE_SOCKETS */
 	JR_ACCESS_BIND = 32,    /* to make a unix socket; the same */
+	JR_ACCESS_MAP = 64,     /* a library: may be mapped executable, as what JR_ACCESS_EXEC grants may */
 };
 
 enum jr_task_flag {
@@ -158,6 +225,41 @@ enum jr_hook {
 	JR_HOOK_FILE_IOCTL_COMPAT = 39,
 	JR_HOOK_NETLINK_SEND = 40,
 	JR_HOOK_SOCKET_SETSOCKOPT = 41,
+	JR_HOOK_CAPABLE = 60,
+	JR_HOOK_BPRM_CREDS_FROM_FILE = 61,
+	JR_HOOK_MMAP_FILE = 62,
+	JR_HOOK_FILE_MPROTECT = 63,
+	JR_HOOK_PTRACE_ACCESS_CHECK = 64,
+	JR_HOOK_PTRACE_TRACEME = 65,
+	JR_HOOK_TASK_KILL = 66,
+	JR_HOOK_TASK_SETNICE = 67,
+	JR_HOOK_TASK_SETIOPRIO = 68,
+	JR_HOOK_TASK_SETSCHEDULER = 69,
+	JR_HOOK_TASK_SETRLIMIT = 70,
+	JR_HOOK_TASK_MOVEMEMORY = 71,
+	JR_HOOK_FILE_FCNTL = 72,
+	JR_HOOK_KEY_PERMISSION = 73,
+	JR_HOOK_IPC_PERMISSION = 74,
+	JR_HOOK_SHM_ALLOC_SECURITY = 75,
+	JR_HOOK_SHM_ASSOCIATE = 76,
+	JR_HOOK_SHM_SHMCTL = 78,
+	JR_HOOK_SEM_ALLOC_SECURITY = 79,
+	JR_HOOK_SEM_ASSOCIATE = 80,
+	JR_HOOK_SEM_SEMCTL = 81,
+	JR_HOOK_MSG_QUEUE_ALLOC_SECURITY = 82,
+	JR_HOOK_MSG_QUEUE_ASSOCIATE = 83,
+	JR_HOOK_MSG_QUEUE_MSGCTL = 84,
+	JR_HOOK_PERF_EVENT_OPEN = 85,
+	JR_HOOK_SYSLOG = 86,
+	JR_HOOK_KERNEL_MODULE_REQUEST = 88,
+	JR_HOOK_USERNS_CREATE = 89,
+	JR_HOOK_INODE_INIT_SECURITY_ANON = 90,
+	JR_HOOK_INODE_CREATE = 87,
+	JR_HOOK_INODE_UNLINK = 95,
+	JR_HOOK_SB_MOUNT = 91,
+	JR_HOOK_SB_UMOUNT = 92,
+	JR_HOOK_SB_PIVOTROOT = 93,
+	JR_HOOK_MOVE_MOUNT = 94,
 };
 
 enum jr_operation {
@@ -170,11 +272,12 @@ enum jr_operation {
 	JR_OPERATION_LISTEN = 7,
 	JR_OPERATION_SEND = 8,
 	JR_OPERATION_SOCKET = 9,
-	JR_OPERATION_BPF = 10,
 	JR_OPERATION_FORK = 11,
 	JR_OPERATION_STAT = 12,      /* to learn anything of the object: only a deny rule forbids it */
 	JR_OPERATION_RING = 13,      /* to use an io_uring ring that another process made */
 	JR_OPERATION_CONFIGURE = 14, /* to change addresses, routes and links */
+	JR_OPERATION_USE = 20,       /* a power, which jr_denial.power names */
+	JR_OPERATION_MAP = 21,       /* to make a part of a file, or of anonymous memory, executable */
 };
 
 /* Why, where the rule alone does not tell. */
@@ -192,6 +295,9 @@ enum jr_reason {
 	JR_REASON_CHOSEN_NAME = 10, /* an abstract name of the kernel's choice */
 	JR_REASON_CONFIGURES = 11,  /* would change addresses, routes or links */
 	JR_REASON_ROUTED = 12,      /* would name hosts for a packet to go by */
+	JR_REASON_OWN = 20,         /* it belongs to what holds the jails: no role may */
+	JR_REASON_JIT = 21,         /* the role says `jit: none` */
+	JR_REASON_NAMELESS = 22,    /* a memfd or a deleted file, which no path leads to */
 };
 
 /*
@@ -214,7 +320,10 @@ struct jr_meta {
 	__u32 hooks;    /* number of pinned links */
 	__u8 build[16]; /* first bytes of the SHA-256 of the BPF object */
 	__u32 fmod_ret; /* 1: attached to security_*, 0: through the BPF LSM */
-	__u32 pad;
+	/* The launcher's own directory (/run/jailrun), by its device and inode: no jailed task may touch it.
+	 */
+	__u32 run_device;
+	__u64 run_inode;
 };
 
 /*
@@ -241,6 +350,7 @@ struct jr_role {
 	__u8 exec;    /* enum jr_scope */
 	__u8 network; /* enum jr_scope */
 	__u8 flags;   /* enum jr_role_flag */
+	__u64 powers; /* a bit for each of enum jr_power */
 };
 
 /* The key of a role's rule map; unused bytes are zero. */
@@ -317,6 +427,9 @@ struct jr_denial {
 	__u16 protocol;  /* IPPROTO_* */
 	__u16 port;
 	__u16 path_start; /* offset of the first byte of `path` that counts */
+	__u32 power;      /* enum jr_power, for JR_OPERATION_USE */
+	__u32 subject;    /* what it was wanted for: the process it is done to, otherwise a system call; 0:
+			     unknown */
 	__u8 address[16]; /* network byte order; IPv4 in the first four bytes */
 	char comm[JR_COMM];
 	/*
@@ -334,6 +447,7 @@ enum jr_plan_number {
 	JR_PLAN_FD = 3,      /* where the launcher finds its end of the socket pair */
 	JR_PLAN_EXEC = 1,    /* flag: become the command, leave no supervisor behind */
 	JR_PLAN_JSON = 2,    /* flag: --json */
+	JR_PLAN_NO_GAIN = 4, /* flag: set-id programs run without changing who one is */
 	JR_PLAN_PATH = 1024, /* bytes of a path in a plan, NUL included */
 };
 
@@ -349,7 +463,7 @@ enum jr_plan_fd {
 
 struct jr_plan {
 	__u32 layout;  /* JR_LAYOUT */
-	__u32 flags;   /* JR_PLAN_EXEC, JR_PLAN_JSON */
+	__u32 flags;   /* JR_PLAN_EXEC, JR_PLAN_JSON, JR_PLAN_NO_GAIN */
 	__u32 command; /* index of the command in the front's own argv: bytes survive */
 	__u32 pad;
 	__u64 pod; /* also the cgroup's id, and the key of its entries in the maps */

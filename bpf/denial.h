@@ -39,6 +39,8 @@ static __always_inline struct jr_denial *begin_denial(struct jail *jail, __u32 h
 	denial->family = 0;
 	denial->protocol = 0;
 	denial->port = 0;
+	denial->power = 0;
+	denial->subject = 0;
 	denial->path_start = JR_MAX_TARGET - 1;
 	denial->path[JR_MAX_TARGET - 1] = 0;
 	__builtin_memset(denial->address, 0, sizeof(denial->address));

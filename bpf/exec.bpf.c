@@ -43,12 +43,10 @@ int BPF_PROG(jr_bprm_check_security, struct linux_binprm *bprm)
 		return verdict(enroll(bpf_get_current_cgroup_id()), EACCES);
 	if (exec_is_free(jail)) {
 		/* Once the hook is asked about a script's interpreter, the two differ. */
-		if (bprm->interp == bprm->filename) {
-			inode = bprm->file->f_inode;
-			jail->entry_inode = inode->i_ino;
-			jail->entry_device = inode->i_sb->s_dev;
-			jail->entry_generation = inode->i_generation;
-		}
+		inode = bprm->file->f_inode;
+		note_identity(&jail->program, inode);
+		if (bprm->interp == bprm->filename)
+			note_identity(&jail->entry, inode);
 		return 0;
 	}
 	if (jail->scope.exec == JR_SCOPE_ANY)

@@ -15,6 +15,7 @@
  * writing. Linux 6.1 calls path_truncate for it all the same.
  */
 #include "overlay.h"
+#include "power.h"
 #include "unix.h"
 
 /*
@@ -27,12 +28,6 @@ static __always_inline bool is_kernel_internal(struct file *file)
 	if (file->f_mode & FMODE_NOACCOUNT)
 		return true;
 	return is_internal_mount(file->f_path.mnt) && file->f_inode->i_sb->s_magic != NSFS_MAGIC;
-}
-
-static __always_inline bool is_entry(struct jail *jail, struct inode *inode)
-{
-	return jail->entry_inode && inode->i_ino == jail->entry_inode &&
-	       inode->i_sb->s_dev == jail->entry_device && inode->i_generation == jail->entry_generation;
 }
 
 /*
@@ -75,9 +70,38 @@ static __always_inline int deny_mode(struct jail *jail, struct file *file, __u32
 	}
 	if (known & JR_ACCESS_READ)
 		return 0;
-	if (is_kernel_internal(file) || is_entry(jail, file->f_inode))
+	if (is_kernel_internal(file) || is_identical(&jail->entry, file->f_inode))
 		return 0;
 	return deny_path(jail, (__u64)dentry, JR_ACCESS_READ, reading);
+}
+
+/* Disks, memory and ports, and message queues, which the kernel keeps on a mount of its own. */
+static __always_inline bool is_device(struct inode *inode)
+{
+	__u32 type = inode->i_mode & S_IFMT;
+
+	return type == S_IFBLK || (type == S_IFCHR && inode->i_rdev >> 20 == MEM_MAJOR) ||
+	       inode->i_sb->s_magic == MQUEUE_MAGIC;
+}
+
+/* Through a disk or memory one gets at every file and every rule, so a path does not suffice for them. */
+static __noinline int deny_device(struct jail *jail, struct file *file)
+{
+	struct inode *inode = BPF_CORE_READ(file, f_inode);
+	__u32 device = BPF_CORE_READ(inode, i_rdev);
+	__u32 power = JR_POWER_RAW_DISK;
+
+	if (BPF_CORE_READ(inode, i_sb, s_magic) == MQUEUE_MAGIC) {
+		power = JR_POWER_IPC;
+	} else if ((BPF_CORE_READ(inode, i_mode) & S_IFMT) == S_IFCHR) {
+		device &= (1 << 20) - 1;
+		if (device != 1 && device != 2 && device != 4) /* /dev/mem, /dev/kmem, /dev/port */
+			return 0;
+		power = JR_POWER_SYS_RAWIO;
+	}
+	if (has_power(jail, power))
+		return 0;
+	return deny_power(jail, power, 0, JR_HOOK_FILE_OPEN);
 }
 
 SEC("lsm/file_open")
@@ -85,7 +109,11 @@ int BPF_PROG(jr_file_open, struct file *file)
 {
 	struct jail *jail = current_jail();
 
-	if (!jail || jail->scope.files == JR_SCOPE_ANY)
+	if (!jail)
+		return 0;
+	if (is_device(file->f_inode) && deny_device(jail, file))
+		return verdict(1, EPERM);
+	if (any_file(jail, file->f_path.dentry))
 		return 0;
 	if (file->f_flags & KERNEL_FMODE_EXEC) {
 		if (is_kernel_internal(file))
@@ -125,7 +153,11 @@ int BPF_PROG(jr_file_receive, struct file *file)
 		begin_denial(jail, JR_HOOK_FILE_RECEIVE, JR_OPERATION_RING);
 		return verdict(deny(jail, EACCES), EACCES);
 	}
-	if (jail->scope.files == JR_SCOPE_ANY || file->f_mode & FMODE_PATH)
+	if (file->f_mode & FMODE_PATH)
+		return 0;
+	if (is_device(file->f_inode) && deny_device(jail, file))
+		return verdict(1, EPERM);
+	if (any_file(jail, file->f_path.dentry))
 		return 0;
 	return verdict(
 	    deny_mode(jail, file, HOOK_OPERATION(FILE_RECEIVE, READ), HOOK_OPERATION(FILE_RECEIVE, WRITE)),
@@ -139,7 +171,7 @@ int BPF_PROG(jr_path_notify, struct path *path, __u64 mask, unsigned int object_
 	struct jail *jail = current_jail();
 	__u64 dentry = (__u64)path->dentry;
 
-	if (!jail || jail->scope.files == JR_SCOPE_ANY)
+	if (!jail || any_file(jail, path->dentry))
 		return 0;
 	if (object_type != FSNOTIFY_OBJ_TYPE_INODE) {
 		access_of(jail, dentry);
@@ -158,7 +190,7 @@ static __always_inline int deny_change(struct dentry *dentry, __u32 hook_operati
 	struct jail *jail = current_jail();
 	__u32 known;
 
-	if (!jail || jail->scope.files == JR_SCOPE_ANY)
+	if (!jail || any_file(jail, dentry))
 		return 0;
 	known = known_access(jail, dentry);
 	note_overlay(jail, dentry, known);
@@ -270,7 +302,7 @@ int BPF_PROG(jr_path_link, struct dentry *old_dentry, struct path *new_dir, stru
 	struct jail *jail = current_jail();
 	struct move move;
 
-	if (!jail || jail->scope.files == JR_SCOPE_ANY || moves_freely(jail, old_dentry, new_dentry, false))
+	if (!jail || any_file(jail, old_dentry) || moves_freely(jail, old_dentry, new_dentry, false))
 		return 0;
 	move = (struct move){
 	    .from = old_dentry,
@@ -301,8 +333,7 @@ int BPF_PROG(jr_path_rename, struct path *old_dir, struct dentry *old_dentry, st
 	bool exchange = flags & RENAME_EXCHANGE;
 	struct move move;
 
-	if (!jail || jail->scope.files == JR_SCOPE_ANY ||
-	    moves_freely(jail, old_dentry, new_dentry, exchange))
+	if (!jail || any_file(jail, old_dentry) || moves_freely(jail, old_dentry, new_dentry, exchange))
 		return 0;
 	move = (struct move){
 	    .from = old_dentry,

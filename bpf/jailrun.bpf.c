@@ -23,5 +23,10 @@
 #include "network.bpf.c"
 #include "device.bpf.c"
 #include "self.bpf.c"
+#include "capability.bpf.c"
+#include "process.bpf.c"
+#include "code.bpf.c"
+#include "mount.bpf.c"
+#include "interfaces.bpf.c"
 
 char LICENSE[] SEC("license") = "GPL";

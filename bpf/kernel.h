@@ -86,6 +86,17 @@ enum {
 #define S_IFDIR 0040000
 #define S_IFREG 0100000
 #define S_IFSOCK 0140000
+#define S_IFBLK 0060000
+#define S_IFCHR 0020000
+#define MEM_MAJOR 1
+#define PROT_READ 1
+#define PROT_WRITE 2
+#define PROT_EXEC 4
+#define READ_IMPLIES_EXEC 0x0400000
+#define CAP_OPT_NOAUDIT 2
+#define MNT_DETACH 2
+#define TS_COMPAT 2              /* arch/x86: this system call is a 32-bit one */
+#define FMODE_BACKING (3u << 24) /* one of the two bits; which one changed within 6.12 */
 #define RENAME_EXCHANGE 2
 #define THREAD_SIZE_MAX 32768 /* half of it without KASAN */
 #define FSNOTIFY_OBJ_TYPE_INODE 0
@@ -101,6 +112,10 @@ enum {
 #define NSFS_MAGIC 0x6e736673
 #define SOCKFS_MAGIC 0x534f434b
 #define ANON_INODE_FS_MAGIC 0x09041934
+#define BPF_FS_MAGIC 0xcafe4a11
+#define CGROUP_SUPER_MAGIC 0x27e0eb
+#define CGROUP2_SUPER_MAGIC 0x63677270
+#define MQUEUE_MAGIC 0x19800202
 #define OVERLAYFS_SUPER_MAGIC 0x794c7630
 
 /* include/linux/sched.h */
@@ -109,7 +124,37 @@ enum {
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct bpf_local_storage;
-struct cred;
+struct user_namespace;
+
+struct thread_info {
+	__u32 status;
+};
+
+struct pt_regs {
+	unsigned long orig_ax;
+};
+
+/* One number since 6.3, two halves of it before. */
+struct kernel_cap {
+	__u64 val;
+};
+
+typedef struct {
+	unsigned int val;
+} kuid_t;
+
+typedef struct {
+	unsigned int val;
+} kgid_t;
+
+struct cred {
+	kuid_t uid;
+	kuid_t euid;
+	kgid_t gid;
+	kgid_t egid;
+	struct kernel_cap cap_effective;
+	struct user_namespace *user_ns;
+};
 
 struct task_struct {
 	int pid;
@@ -123,6 +168,8 @@ struct task_struct {
 	void *stack;
 	const struct cred *real_cred;
 	const struct cred *cred;
+	unsigned int personality;
+	struct thread_info thread_info;
 };
 
 struct super_block {
@@ -135,6 +182,8 @@ struct super_block {
 
 struct inode {
 	__u16 i_mode;
+	unsigned int i_nlink;
+	__u32 i_rdev;
 	unsigned long i_ino;
 	__u32 i_generation;
 	struct super_block *i_sb;
@@ -183,12 +232,18 @@ struct dentry___shortname {
 
 struct vfsmount {
 	struct dentry *mnt_root;
+	struct super_block *mnt_sb;
 };
 
 struct mnt_namespace;
 
+struct list_head {
+	struct list_head *next;
+};
+
 struct mount {
 	struct vfsmount mnt;
+	struct list_head mnt_mounts;
 	struct mnt_namespace *mnt_ns;
 };
 
@@ -214,8 +269,24 @@ union security_list_options {
 	void *inode_free_security_rcu;
 };
 
+/* The file of a layer that an overlay opened for a mapping. Since 6.6, before that a plain file. */
+struct backing_file {
+	struct file file;
+	struct path user_path;
+};
+
+struct anon_vma;
+
+struct vm_area_struct {
+	struct anon_vma *anon_vma; /* there are pages of its own: it has been written */
+	struct file *vm_file;
+};
+
+struct kern_ipc_perm;
+
 struct linux_binprm {
 	struct file *file;
+	struct cred *cred;
 	const char *filename;
 	const char *interp;
 };
@@ -305,6 +376,20 @@ static __always_inline long short_name_offset(void)
 		asm volatile("" : "+r"(offset));
 	}
 	return offset;
+}
+
+/*
+ * True where the hook's first argument is NULL. Where the kernel does not say that it may be, the verifier of
+ * 6.12 takes `!argument` for never true and removes what follows from it; a read from address 0 then has no
+ * protection, and the kernel panics. So the argument is read as a number. Where the kernel does say so (7.2),
+ * `!argument` is needed as well.
+ */
+static __always_inline bool is_first_null(void *context)
+{
+	__u64 argument = 0;
+
+	bpf_probe_read_kernel(&argument, sizeof(argument), context);
+	return !argument;
 }
 
 /* clang calls memcmp() for more than a few bytes. */

@@ -13,6 +13,7 @@
  * Linux before 6.2 sets ACLs by setxattr; before 6.17 file_setattr(2) and its hooks are not there.
  */
 #include "overlay.h"
+#include "power.h"
 
 /* Returns 1 where the task may not change what is said about the dentry. */
 static __always_inline int deny_metadata(struct jail *jail, struct dentry *dentry, __u32 hook_operation)
@@ -29,7 +30,7 @@ static __always_inline int deny_times(struct dentry *dentry, struct iattr *attr)
 {
 	struct jail *jail = current_jail();
 
-	if (!jail || jail->scope.files == JR_SCOPE_ANY)
+	if (!jail || any_file(jail, dentry))
 		return 0;
 	/*
 	 * ATTR_FORCE is what the kernel does itself, such as to take the set-user-id bit from a file that
@@ -59,7 +60,7 @@ static __always_inline int deny_xattr(struct dentry *dentry, const char *name, _
 {
 	struct jail *jail = current_jail();
 
-	if (!jail || jail->scope.files == JR_SCOPE_ANY || is_layer_xattr_call(jail, name))
+	if (!jail || any_file(jail, dentry) || is_layer_xattr_call(jail, name))
 		return 0;
 	return deny_metadata(jail, dentry, hook_operation);
 }
@@ -93,7 +94,7 @@ int BPF_PROG(jr_inode_file_setattr, struct dentry *dentry)
 {
 	struct jail *jail = current_jail();
 
-	if (!jail || jail->scope.files == JR_SCOPE_ANY || is_layer_call(jail))
+	if (!jail || any_file(jail, dentry) || is_layer_call(jail))
 		return 0;
 	return verdict(deny_metadata(jail, dentry, HOOK_OPERATION(INODE_FILE_SETATTR, WRITE)), EACCES);
 }
@@ -140,17 +141,32 @@ static __always_inline bool changes_file(__u32 command)
 	return IOC_DIRECTION(command) != IOC_READ;
 }
 
+/* The power that a command takes; 0 for none. */
+static __always_inline __u32 power_for(__u32 command)
+{
+	switch (command) {
+	case 0x5412: /* TIOCSTI, types what another program on the terminal then reads */
+	case 0x541c: /* TIOCLINUX, pastes */
+	case 0x541d: /* TIOCCONS, takes the kernel's messages */
+		return JR_POWER_SYS_TTY_CONFIG;
+	case 0x8901: /* FIOSETOWN */
+	case 0x8902: /* SIOCSPGRP, both as F_SETOWN_EX in process.bpf.c */
+		return JR_POWER_SIGNAL;
+	default:
+		return 0;
+	}
+}
+
 /*
  * A descriptor that is open for writing was decided when it was opened, or handed over. Devices have
  * commands of their own, which opening them grants.
  */
-static __always_inline int deny_ioctl(struct file *file, __u32 command, __u32 hook_operation)
+static __always_inline int deny_ioctl(struct jail *jail, struct file *file, __u32 command,
+				      __u32 hook_operation)
 {
-	struct jail *jail = current_jail();
 	__u32 type;
 
-	if (!jail || jail->scope.files == JR_SCOPE_ANY || file->f_mode & FMODE_WRITE ||
-	    !changes_file(command))
+	if (any_file(jail, file->f_path.dentry) || file->f_mode & FMODE_WRITE || !changes_file(command))
 		return 0;
 	type = file->f_inode->i_mode & S_IFMT;
 	if ((type != S_IFREG && type != S_IFDIR) || is_internal_mount(file->f_path.mnt))
@@ -158,16 +174,29 @@ static __always_inline int deny_ioctl(struct file *file, __u32 command, __u32 ho
 	return deny_metadata(jail, file->f_path.dentry, hook_operation);
 }
 
+static __always_inline int ioctl_verdict(struct file *file, __u32 command, __u32 hook_operation)
+{
+	struct jail *jail = current_jail();
+	__u32 power;
+
+	if (!jail)
+		return 0;
+	power = power_for(command);
+	if (power && !has_power(jail, power))
+		return verdict(deny_power(jail, power, 0, hook_operation >> 16), EPERM);
+	return verdict(deny_ioctl(jail, file, command, hook_operation), EACCES);
+}
+
 SEC("lsm/file_ioctl")
 int BPF_PROG(jr_file_ioctl, struct file *file, unsigned int command)
 {
-	return verdict(deny_ioctl(file, command, HOOK_OPERATION(FILE_IOCTL, WRITE)), EACCES);
+	return ioctl_verdict(file, command, HOOK_OPERATION(FILE_IOCTL, WRITE));
 }
 
 SEC("lsm/file_ioctl_compat")
 int BPF_PROG(jr_file_ioctl_compat, struct file *file, unsigned int command)
 {
-	return verdict(deny_ioctl(file, command, HOOK_OPERATION(FILE_IOCTL_COMPAT, WRITE)), EACCES);
+	return ioctl_verdict(file, command, HOOK_OPERATION(FILE_IOCTL_COMPAT, WRITE));
 }
 
 /* The running task's jail where its role has a rule of files.deny. */

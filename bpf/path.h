@@ -214,6 +214,92 @@ static long descend(__u32 i, void *context)
 }
 
 /*
+ * What no role grants, whatever its rules say: the pins of these programs and whatever else is on a bpffs,
+ * the launcher's own directory, and the cgroups of pods. Without the power `cgroup` no cgroup may be changed,
+ * since that freezes, kills or moves tasks of others. `is_special` is for all that some of this may concern.
+ */
+static __always_inline bool is_special(struct super_block *sb)
+{
+	__u32 zero = 0;
+	struct jr_meta *own;
+
+	switch (sb->s_magic) {
+	case BPF_FS_MAGIC:
+	case CGROUP_SUPER_MAGIC:
+	case CGROUP2_SUPER_MAGIC:
+		return true;
+	}
+	own = bpf_map_lookup_elem(&meta, &zero);
+	return own && own->run_device == sb->s_dev;
+}
+
+/* bpf_loop callback: ends with jail->cursor 0 at a directory of the walk that is a pod's cgroup. */
+static long find_pod(__u32 i, void *context)
+{
+	struct jail *jail = ((struct descent *)context)->jail;
+	struct dentry *dentry;
+	char head[9] = {};
+
+	if (i >= jail->depth || i >= JR_MAX_DEPTH)
+		return 1;
+	dentry = (struct dentry *)jail->chain[i];
+	bpf_probe_read_kernel_str(head, sizeof(head), BPF_CORE_READ(dentry, d_name.name));
+	if (!same_bytes(head, "jailrun-", sizeof("jailrun-") - 1))
+		return 0;
+	jail->cursor = 0;
+	return 1;
+}
+
+enum {
+	/* All of enum jr_access. */
+	JR_ANY_ACCESS = 0xff,
+	/* Beside it: the verdict may be remembered, and so may that on the object's directory. */
+	JR_REMEMBERED = 1 << 31,
+};
+
+/*
+ * The enum jr_access that may remain of the dentry that climb() just walked from. Nothing is remembered of
+ * cgroups, nor of the directory that has our own: from what is remembered of a directory its children are one
+ * step away, and no rule tells that step of them.
+ */
+static __noinline __u32 not_our_own(struct jail *jail)
+{
+	struct descent descent = {.jail = jail};
+	struct super_block *sb = (struct super_block *)jail->on.sb;
+	__u64 magic = BPF_CORE_READ(sb, s_magic);
+	struct dentry *top;
+	struct jr_meta *own;
+	__u32 zero = 0;
+	__u32 at;
+
+	if (magic == BPF_FS_MAGIC)
+		return 0;
+	if (magic == CGROUP_SUPER_MAGIC || magic == CGROUP2_SUPER_MAGIC) {
+		if (jail->scope.powers >> JR_POWER_CGROUP & 1) {
+			bpf_loop(JR_MAX_DEPTH, find_pod, &descent, 0);
+			if (jail->cursor)
+				return JR_ANY_ACCESS;
+		}
+		return JR_ANY_ACCESS & ~(JR_ACCESS_WRITE | JR_ACCESS_EXEC | JR_ACCESS_MAP);
+	}
+	at = jail->depth - 1;
+	asm volatile("" : "+r"(at));
+	own = bpf_map_lookup_elem(&meta, &zero);
+	if (!own || own->run_device != jail->on.device || at >= JR_MAX_DEPTH)
+		return JR_ANY_ACCESS | JR_REMEMBERED;
+	top = (struct dentry *)jail->chain[at];
+	if (BPF_CORE_READ(top, d_inode, i_ino) == own->run_inode)
+		return 0;
+	return at ? JR_ANY_ACCESS | JR_REMEMBERED : JR_ANY_ACCESS;
+}
+
+/* What the role grants where no rule is asked. */
+static __always_inline __u32 granted_anyway(struct jail *jail)
+{
+	return jail->scope.files == JR_SCOPE_ANY ? JR_ACCESS_READ | JR_ACCESS_WRITE : 0;
+}
+
+/*
  * What the role grants on the dentry: enum jr_access, with the rule that decided in jail->now; there
  * JR_RULE_LEAF says that everything below the dentry is granted the same, and where it does not, equal
  * states say that two directories are alike with all that they can hold. Whatever cannot be decided grants
@@ -226,6 +312,7 @@ static __noinline __u32 access_of(struct jail *jail, __u64 dentry_address)
 	struct super_block *sb = BPF_CORE_READ(dentry, d_sb);
 	struct dentry *directory;
 	struct jr_rule *start;
+	__u32 left;
 
 	jail->on.ended = device_epoch(0);
 	jail->on.sb = (__u64)sb;
@@ -246,10 +333,19 @@ static __noinline __u32 access_of(struct jail *jail, __u64 dentry_address)
 		return 0;
 	}
 
+	left = not_our_own(jail);
+	if ((left & JR_ANY_ACCESS) != JR_ANY_ACCESS && (!left || jail->scope.files == JR_SCOPE_ANY)) {
+		jail->now.access = granted_anyway(jail) & left;
+		jail->now.flags = JR_RULE_LEAF;
+		jail->reason = JR_REASON_OWN;
+		return jail->now.access;
+	}
 	descent.rules = bpf_map_lookup_elem(&role_rules, &jail->role);
 	if (!descent.rules) {
 		jail->reason = JR_REASON_BROKEN;
-		return 0;
+		jail->now.access = granted_anyway(jail);
+		jail->now.flags = JR_RULE_LEAF;
+		return jail->now.access;
 	}
 	__builtin_memset(&jail->key, 0, sizeof(jail->key));
 	jail->key.kind = JR_KEY_DEVICE;
@@ -258,11 +354,13 @@ static __noinline __u32 access_of(struct jail *jail, __u64 dentry_address)
 	start = bpf_map_lookup_elem(descent.rules, &jail->key);
 	if (!start) {
 		jail->reason = JR_REASON_UNKNOWN_DEVICE;
-		return 0;
+		jail->now.access = granted_anyway(jail);
+		jail->now.flags = JR_RULE_LEAF;
+		return jail->now.access;
 	}
 	jail->now = *start;
 	if (!jail->depth)
-		return jail->now.access;
+		return (jail->now.access | granted_anyway(jail)) & left;
 	descent.first = jail->depth - 1;
 	if (!(start->flags & JR_RULE_LEAF))
 		bpf_loop(descent.first, descend, &descent, 0);
@@ -270,13 +368,18 @@ static __noinline __u32 access_of(struct jail *jail, __u64 dentry_address)
 		return 0;
 	directory = (struct dentry *)jail->chain[1];
 	jail->above = jail->now;
-	remember(jail, 1, BPF_CORE_READ(directory, d_name.hash), &jail->above);
+	if (left & JR_REMEMBERED)
+		remember(jail, 1, BPF_CORE_READ(directory, d_name.hash), &jail->above);
 	descent.first = 0;
 	if (!(jail->now.flags & JR_RULE_LEAF))
 		bpf_loop(1, descend, &descent, 0);
 	if (jail->reason)
 		return 0;
-	remember(jail, 0, BPF_CORE_READ(dentry, d_name.hash), &jail->now);
+	if (left & JR_REMEMBERED)
+		remember(jail, 0, BPF_CORE_READ(dentry, d_name.hash), &jail->now);
+	if (jail->now.access & JR_ANY_ACCESS & ~left)
+		jail->reason = JR_REASON_OWN;
+	jail->now.access = (jail->now.access | granted_anyway(jail)) & left;
 	return jail->now.access;
 }
 
@@ -414,12 +517,18 @@ static __always_inline struct file *file_of_path(void *context)
 	return BPF_CORE_READ(file, f_inode) == BPF_CORE_READ(file, f_path.dentry, d_inode) ? file : NULL;
 }
 
+/* True where every file is granted but those that no role may have. */
+static __always_inline bool any_file(struct jail *jail, struct dentry *dentry)
+{
+	return jail->scope.files == JR_SCOPE_ANY && !is_special(dentry->d_sb);
+}
+
 /* Denies what access_of() just refused. `scope` is the role's word on the section that decides. */
 static __noinline int deny_walked(struct jail *jail, __u64 dentry_address, __u32 scope, __u32 hook_operation)
 {
 	struct jr_denial *denial = begin_denial(jail, hook_operation >> 16, hook_operation & 0xffff);
 
-	if (scope == JR_SCOPE_RULES) {
+	if (scope == JR_SCOPE_RULES || jail->reason == JR_REASON_OWN) {
 		denial->reason = jail->reason;
 		denial->rule = denial->operation == JR_OPERATION_EXEC ? jail->now.exec_rule : jail->now.rule;
 	}

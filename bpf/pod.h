@@ -35,6 +35,13 @@ struct endpoint {
 	__u32 pad;
 };
 
+/* A file, and not another one that had its number before. */
+struct identity {
+	__u64 inode;
+	__u32 device;
+	__u32 generation;
+};
+
 /*
  * A jailed task's storage. The head is copied to every child; the rest is scratch for the task's
  * own hooks. Scratch is not per CPU, because programs can be preempted, and not on the stack, which
@@ -51,9 +58,9 @@ struct jail {
 	 */
 	__u64 last_free_exec;
 	/* The file that the command was started from: it may be read, so that scripts run. */
-	__u64 entry_inode;
-	__u32 entry_device;
-	__u32 entry_generation;
+	struct identity entry;
+	/* The program that runs then: the same, or a script's interpreter. It may be mapped executable. */
+	struct identity program;
 	__u64 overlay; /* see overlay.h */
 
 	struct jr_denial denial;
@@ -194,6 +201,25 @@ static __always_inline struct jail *current_jail(void)
 	if (!task->bpf_storage)
 		return NULL;
 	return bpf_task_storage_get(&tasks, task, NULL, 0);
+}
+
+static __always_inline void note_identity(struct identity *identity, struct inode *inode)
+{
+	identity->inode = inode->i_ino;
+	identity->device = inode->i_sb->s_dev;
+	identity->generation = inode->i_generation;
+}
+
+static __always_inline bool is_identical(struct identity *identity, struct inode *inode)
+{
+	return identity->inode && inode->i_ino == identity->inode && inode->i_sb->s_dev == identity->device &&
+	       inode->i_generation == identity->generation;
+}
+
+/* True for the file that the command was started from, and for the program that runs it. */
+static __always_inline bool is_command(struct jail *jail, struct inode *inode)
+{
+	return is_identical(&jail->entry, inode) || is_identical(&jail->program, inode);
 }
 
 /* True until the command has started. */

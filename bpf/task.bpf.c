@@ -25,8 +25,7 @@ int BPF_PROG(jr_task_alloc, struct task_struct *task)
 	born->scope = jail->scope;
 	born->flags = jail->flags;
 	born->last_free_exec = jail->last_free_exec;
-	born->entry_inode = jail->entry_inode;
-	born->entry_device = jail->entry_device;
-	born->entry_generation = jail->entry_generation;
+	born->entry = jail->entry;
+	born->program = jail->program;
 	return 0;
 }

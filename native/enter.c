@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -30,6 +31,12 @@ int exec_enter(int program, const struct pod *pod, pid_t front, char *const comm
 
 	while (command[words])
 		words++;
+	/* A set-id program then runs as who started it, for all that the command starts, too. */
+	if (pod->plan.flags & JR_PLAN_NO_GAIN && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) {
+		complain(wants_json(pod), "SYSTEM", "The command was not started: prctl: %s",
+			 strerror(errno));
+		return STATUS_FAILED;
+	}
 	argv = malloc((ENTER_COMMAND + words + 1) * sizeof(*argv));
 	if (argv) {
 		snprintf(id, sizeof(id), "%" PRIx64, (uint64_t)pod->plan.pod);

@@ -65,7 +65,7 @@ static const char *check_plan(const struct pod *pod, int words)
 
 	if (plan->layout != JR_LAYOUT)
 		return "another layout version";
-	if (plan->flags & ~(JR_PLAN_EXEC | JR_PLAN_JSON))
+	if (plan->flags & ~(JR_PLAN_EXEC | JR_PLAN_JSON | JR_PLAN_NO_GAIN))
 		return "an unknown flag";
 	if (plan->command < 1 || plan->command >= (__u32)words)
 		return "a command that is not among the arguments";

@@ -36,6 +36,7 @@ roles:
       deny: [${area}/secret]
     exec: [${area}/program]
     network: {bind: ["tcp:@loopback:7700-7704", "udp:@loopback:7700-7703"], connect: [tcp:7700, udp:7701-7702]}
+    allow: [setuid]
   bench-many:
     id: 701
     extends: [bench]
@@ -59,6 +60,7 @@ const profile = `profile jailrun-bench flags=(attach_disconnected) {
   ${tree}${area}/program mrix,
   signal,
   network inet,
+  capability setuid,
   unix,
 }
 `;

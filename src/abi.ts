@@ -6,7 +6,7 @@ function put(bytes: Uint8Array, at: number, length: number, value: Uint8Array): 
 }
 
 export const Limit = {
-  LAYOUT: 4,
+  LAYOUT: 6,
   MAX_PODS: 32768,
   MAX_ROLES: 32768,
   MAX_DEPTH: 128,
@@ -20,6 +20,7 @@ export const Limit = {
   MAJOR_STEP: 81621,
   KEPT_DENIALS: 256,
   MAX_KEPT: 65536,
+  MAX_IPC: 65536,
 } as const;
 export type Limit = (typeof Limit)[keyof typeof Limit];
 
@@ -33,8 +34,69 @@ export type Scope = (typeof Scope)[keyof typeof Scope];
 export const RoleFlag = {
   HIDES: 1,
   SOCKETS: 2,
+  NO_JIT: 4,
 } as const;
 export type RoleFlag = (typeof RoleFlag)[keyof typeof RoleFlag];
+
+export const Power = {
+  CHOWN: 0,
+  DAC_OVERRIDE: 1,
+  DAC_READ_SEARCH: 2,
+  FOWNER: 3,
+  FSETID: 4,
+  KILL: 5,
+  SETGID: 6,
+  SETUID: 7,
+  SETPCAP: 8,
+  LINUX_IMMUTABLE: 9,
+  NET_BIND_SERVICE: 10,
+  NET_BROADCAST: 11,
+  NET_ADMIN: 12,
+  NET_RAW: 13,
+  IPC_LOCK: 14,
+  IPC_OWNER: 15,
+  SYS_MODULE: 16,
+  SYS_RAWIO: 17,
+  SYS_CHROOT: 18,
+  SYS_PTRACE: 19,
+  SYS_PACCT: 20,
+  SYS_ADMIN: 21,
+  SYS_BOOT: 22,
+  SYS_NICE: 23,
+  SYS_RESOURCE: 24,
+  SYS_TIME: 25,
+  SYS_TTY_CONFIG: 26,
+  MKNOD: 27,
+  LEASE: 28,
+  AUDIT_WRITE: 29,
+  AUDIT_CONTROL: 30,
+  SETFCAP: 31,
+  MAC_OVERRIDE: 32,
+  MAC_ADMIN: 33,
+  SYSLOG: 34,
+  WAKE_ALARM: 35,
+  BLOCK_SUSPEND: 36,
+  AUDIT_READ: 37,
+  PERFMON: 38,
+  BPF: 39,
+  CHECKPOINT_RESTORE: 40,
+  FUTURE: 41,
+  MOUNT: 42,
+  NAMESPACES: 43,
+  HOSTNAME: 44,
+  SWAP: 45,
+  QUOTA: 46,
+  FANOTIFY: 47,
+  KEYS: 48,
+  SIGNAL: 49,
+  TRACE: 50,
+  IPC: 51,
+  IO_URING: 52,
+  USERFAULTFD: 53,
+  RAW_DISK: 54,
+  CGROUP: 55,
+} as const;
+export type Power = (typeof Power)[keyof typeof Power];
 
 export const Access = {
   READ: 1,
@@ -43,6 +105,7 @@ export const Access = {
   HIDDEN: 8,
   CONNECT: 16,
   BIND: 32,
+  MAP: 64,
 } as const;
 export type Access = (typeof Access)[keyof typeof Access];
 
@@ -120,6 +183,41 @@ export const Hook = {
   FILE_IOCTL_COMPAT: 39,
   NETLINK_SEND: 40,
   SOCKET_SETSOCKOPT: 41,
+  CAPABLE: 60,
+  BPRM_CREDS_FROM_FILE: 61,
+  MMAP_FILE: 62,
+  FILE_MPROTECT: 63,
+  PTRACE_ACCESS_CHECK: 64,
+  PTRACE_TRACEME: 65,
+  TASK_KILL: 66,
+  TASK_SETNICE: 67,
+  TASK_SETIOPRIO: 68,
+  TASK_SETSCHEDULER: 69,
+  TASK_SETRLIMIT: 70,
+  TASK_MOVEMEMORY: 71,
+  FILE_FCNTL: 72,
+  KEY_PERMISSION: 73,
+  IPC_PERMISSION: 74,
+  SHM_ALLOC_SECURITY: 75,
+  SHM_ASSOCIATE: 76,
+  SHM_SHMCTL: 78,
+  SEM_ALLOC_SECURITY: 79,
+  SEM_ASSOCIATE: 80,
+  SEM_SEMCTL: 81,
+  MSG_QUEUE_ALLOC_SECURITY: 82,
+  MSG_QUEUE_ASSOCIATE: 83,
+  MSG_QUEUE_MSGCTL: 84,
+  PERF_EVENT_OPEN: 85,
+  SYSLOG: 86,
+  KERNEL_MODULE_REQUEST: 88,
+  USERNS_CREATE: 89,
+  INODE_INIT_SECURITY_ANON: 90,
+  INODE_CREATE: 87,
+  INODE_UNLINK: 95,
+  SB_MOUNT: 91,
+  SB_UMOUNT: 92,
+  SB_PIVOTROOT: 93,
+  MOVE_MOUNT: 94,
 } as const;
 export type Hook = (typeof Hook)[keyof typeof Hook];
 
@@ -133,11 +231,12 @@ export const Operation = {
   LISTEN: 7,
   SEND: 8,
   SOCKET: 9,
-  BPF: 10,
   FORK: 11,
   STAT: 12,
   RING: 13,
   CONFIGURE: 14,
+  USE: 20,
+  MAP: 21,
 } as const;
 export type Operation = (typeof Operation)[keyof typeof Operation];
 
@@ -155,6 +254,9 @@ export const Reason = {
   CHOSEN_NAME: 10,
   CONFIGURES: 11,
   ROUTED: 12,
+  OWN: 20,
+  JIT: 21,
+  NAMELESS: 22,
 } as const;
 export type Reason = (typeof Reason)[keyof typeof Reason];
 
@@ -189,25 +291,31 @@ export interface Meta {
   hooks: number;
   build: Uint8Array;
   fmodRet: number;
+  runDevice: number;
+  runInode: bigint;
 }
 export const Meta = {
-  size: 32,
+  size: 40,
   encode(value: Meta): Uint8Array {
-    const bytes = new Uint8Array(32);
+    const bytes = new Uint8Array(40);
     const view = new DataView(bytes.buffer);
     view.setUint32(0, value.layout, true);
     view.setUint32(4, value.hooks, true);
     put(bytes, 8, 16, value.build);
     view.setUint32(24, value.fmodRet, true);
+    view.setUint32(28, value.runDevice, true);
+    view.setBigUint64(32, value.runInode, true);
     return bytes;
   },
   decode(bytes: Uint8Array): Meta {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, 32);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 40);
     return {
       layout: view.getUint32(0, true),
       hooks: view.getUint32(4, true),
       build: new Uint8Array(bytes.subarray(8, 24)),
       fmodRet: view.getUint32(24, true),
+      runDevice: view.getUint32(28, true),
+      runInode: view.getBigUint64(32, true),
     };
   },
 } as const;
@@ -243,27 +351,30 @@ export interface Role {
   exec: number;
   network: number;
   flags: number;
+  powers: bigint;
 }
 export const Role = {
-  size: 8,
+  size: 16,
   encode(value: Role): Uint8Array {
-    const bytes = new Uint8Array(8);
+    const bytes = new Uint8Array(16);
     const view = new DataView(bytes.buffer);
     view.setUint32(0, value.id, true);
     view.setUint8(4, value.files);
     view.setUint8(5, value.exec);
     view.setUint8(6, value.network);
     view.setUint8(7, value.flags);
+    view.setBigUint64(8, value.powers, true);
     return bytes;
   },
   decode(bytes: Uint8Array): Role {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, 8);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 16);
     return {
       id: view.getUint32(0, true),
       files: view.getUint8(4),
       exec: view.getUint8(5),
       network: view.getUint8(6),
       flags: view.getUint8(7),
+      powers: view.getBigUint64(8, true),
     };
   },
 } as const;
@@ -451,14 +562,16 @@ export interface Denial {
   protocol: number;
   port: number;
   pathStart: number;
+  power: number;
+  subject: number;
   address: Uint8Array;
   comm: Uint8Array;
   path: Uint8Array;
 }
 export const Denial = {
-  size: 632,
+  size: 640,
   encode(value: Denial): Uint8Array {
-    const bytes = new Uint8Array(632);
+    const bytes = new Uint8Array(640);
     const view = new DataView(bytes.buffer);
     view.setBigUint64(0, value.time, true);
     view.setBigUint64(8, value.sequence, true);
@@ -480,13 +593,15 @@ export const Denial = {
     view.setUint16(78, value.protocol, true);
     view.setUint16(80, value.port, true);
     view.setUint16(82, value.pathStart, true);
-    put(bytes, 84, 16, value.address);
-    put(bytes, 100, 16, value.comm);
-    put(bytes, 116, 512, value.path);
+    view.setUint32(84, value.power, true);
+    view.setUint32(88, value.subject, true);
+    put(bytes, 92, 16, value.address);
+    put(bytes, 108, 16, value.comm);
+    put(bytes, 124, 512, value.path);
     return bytes;
   },
   decode(bytes: Uint8Array): Denial {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, 632);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 640);
     return {
       time: view.getBigUint64(0, true),
       sequence: view.getBigUint64(8, true),
@@ -508,9 +623,11 @@ export const Denial = {
       protocol: view.getUint16(78, true),
       port: view.getUint16(80, true),
       pathStart: view.getUint16(82, true),
-      address: new Uint8Array(bytes.subarray(84, 100)),
-      comm: new Uint8Array(bytes.subarray(100, 116)),
-      path: new Uint8Array(bytes.subarray(116, 628)),
+      power: view.getUint32(84, true),
+      subject: view.getUint32(88, true),
+      address: new Uint8Array(bytes.subarray(92, 108)),
+      comm: new Uint8Array(bytes.subarray(108, 124)),
+      path: new Uint8Array(bytes.subarray(124, 636)),
     };
   },
 } as const;
@@ -519,6 +636,7 @@ export const PlanNumber = {
   FD: 3,
   EXEC: 1,
   JSON: 2,
+  NO_GAIN: 4,
   PATH: 1024,
 } as const;
 export type PlanNumber = (typeof PlanNumber)[keyof typeof PlanNumber];

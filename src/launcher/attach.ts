@@ -9,6 +9,7 @@ import {
   readFileSync,
   renameSync,
   rmdirSync,
+  statSync,
   unlinkSync,
 } from 'node:fs';
 import { constants } from 'node:os';
@@ -20,7 +21,16 @@ import { checkHost, chooseWay, type HostFacts, readFacts, type Way } from './hos
 import { hostPlaces, type Kernel, openPins, type Places, pinsOf, refuseInJail, withLock } from './kernel.js';
 
 /** Where the function that calls the hook is not security_HOOK. */
-const wrappers: Record<string, string> = { bprm_check_security: 'security_bprm_check' };
+const wrappers: Record<string, string> = {
+  bprm_check_security: 'security_bprm_check',
+  userns_create: 'security_create_user_ns',
+  shm_alloc_security: 'security_shm_alloc',
+  shm_free_security: 'security_shm_free',
+  sem_alloc_security: 'security_sem_alloc',
+  sem_free_security: 'security_sem_free',
+  msg_queue_alloc_security: 'security_msg_queue_alloc',
+  msg_queue_free_security: 'security_msg_queue_free',
+};
 
 /** Hooks that a kernel may lack, because there another hook is asked instead (bpf/metadata.bpf.c). */
 const optionalHooks = [
@@ -32,7 +42,7 @@ const optionalHooks = [
 ];
 
 /** Hooks that answer nothing: there is no return value to modify. */
-const silentHooks = ['sb_delete'];
+const silentHooks = ['sb_delete', 'shm_free_security', 'sem_free_security', 'msg_queue_free_security'];
 
 /** What detach() removed. */
 export interface Detached {
@@ -57,7 +67,7 @@ export function attach(places: Places = hostPlaces, facts: HostFacts = readFacts
     // bpffs refuses names with a dot.
     const staging = join(places.bpffs, `jailrun-new-${process.pid}`);
     try {
-      pinAll(staging, chooseWay(facts));
+      pinAll(staging, chooseWay(facts), places);
       // Until here no other process sees a pin; from here on it sees all of them.
       renameSync(staging, pinsOf(places));
     } catch (error) {
@@ -95,7 +105,7 @@ export function detach({ force = false } = {}, places: Places = hostPlaces): Det
   });
 }
 
-function pinAll(directory: string, way: Way): void {
+function pinAll(directory: string, way: Way, places: Places): void {
   const object = openObject();
   const fds: number[] = [];
   const keep = (fd: number): number => {
@@ -114,7 +124,7 @@ function pinAll(directory: string, way: Way): void {
       addon.objPin(keep(attachProgram(object, name)), join(directory, 'links', name));
     }
     testLive(object, way);
-    writeMeta(keep(object.mapFd('meta')), way, programs.length);
+    writeMeta(keep(object.mapFd('meta')), way, programs.length, places);
   } finally {
     for (const fd of fds) closeSync(fd);
     object.close();
@@ -246,16 +256,26 @@ function testLive(object: BpfObject, way: Way): void {
   }
 }
 
-function writeMeta(fd: number, way: Way, hooks: number): void {
+function writeMeta(fd: number, way: Way, hooks: number, { run }: Places): void {
+  const { dev, ino } = statSync(run, { bigint: true });
   const digest = createHash('sha256').update(readFileSync(bpfObjectPath)).digest();
   const meta = {
     layout: Limit.LAYOUT,
     hooks,
     build: digest.subarray(0, 16),
     fmodRet: way === 'fmod_ret' ? 1 : 0,
+    runDevice: kernelDevice(dev),
+    runInode: ino,
   };
   addon.mapUpdate(fd, new Uint8Array(4), Meta.encode(meta), UpdateFlag.ANY);
   addon.mapFreeze(fd);
+}
+
+/** A device number as stat(2) tells it, in the kernel's own form: 12 bits of major, 20 of minor. */
+function kernelDevice(device: bigint): number {
+  const major = Number(((device >> 32n) & 0xfffff000n) | ((device >> 8n) & 0xfffn));
+  const minor = Number(((device >> 12n) & 0xffffff00n) | (device & 0xffn));
+  return ((major << 20) | minor) >>> 0;
 }
 
 /** Pins that an attach or a detach left which was killed half way. The lock tells that none is at work. */

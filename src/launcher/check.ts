@@ -1,7 +1,10 @@
 // check and roles: what policies say, without running anything.
 import { resolve as resolvePath } from 'node:path';
-import type { CompiledRole } from '../profiles/compile.js';
+import { Access, Scope } from '../abi.js';
+import { type CompiledRole, decide } from '../profiles/compile.js';
 import { readPolicy } from '../profiles/load.js';
+import { follow, fromByteString, toByteString } from '../profiles/locate.js';
+import { type Mount, objectAt } from '../profiles/mounts.js';
 import {
   describeProblem,
   type Policy,
@@ -9,6 +12,7 @@ import {
   type PolicyProblem,
   type ResolvedRole,
 } from '../profiles/policy.js';
+import { powers } from '../profiles/powers.js';
 import { resolve } from '../profiles/resolve.js';
 import { bindStandIns } from '../profiles/rulepath.js';
 import { compileHere, hostLinks, hostMounts, listRoles, ownUid, readBuiltIn } from './role.js';
@@ -18,6 +22,8 @@ import { printable } from './verdict.js';
 interface CheckedRole {
   role: ResolvedRole;
   compiled: CompiledRole;
+  /** In words: what in it leads out of the jail. */
+  ways: string[];
   /** What this user may not look at, and took for no symbolic link. */
   unseen: string[];
 }
@@ -34,7 +40,7 @@ export async function check(files: readonly string[], json: boolean): Promise<vo
   const shown = arrange(problems, paths);
   const lines = [
     ...shown.map(json ? problemRow : describeProblem),
-    ...checked.map(json ? checkedRow : checkedLine),
+    ...checked.flatMap((role) => (json ? [checkedRow(role)] : [checkedLine(role), ...warningLines(role)])),
   ];
   print(lines);
   process.exitCode = shown.length > 0 ? 1 : 0;
@@ -93,8 +99,33 @@ function compileRoles(roles: readonly ResolvedRole[], problems: PolicyProblem[])
   return roles.flatMap((role) => {
     const unseen = new Set<string>();
     const compiled = attempt(() => compileHere(bindStandIns(role), mounts, hostLinks(unseen)), problems);
-    return compiled ? [{ role, compiled, unseen: [...unseen] }] : [];
+    if (!compiled) return [];
+    const ways = [...powerWays(role), ...deputyWays(role, compiled, mounts)];
+    return [{ role, compiled, ways, unseen: [...unseen] }];
   });
+}
+
+/** Powers with which a task gets out, or has others act for it. */
+function powerWays({ allow }: ResolvedRole): string[] {
+  if (allow === 'any') return ['allow: any, so root in it is root on the host'];
+  const names = allow.filter((name) => powers[name]?.escapes);
+  return names.map((name) => `allow: [${name}], by which root in it can get out: ${powers[name]?.lets}`);
+}
+
+/** What the role may write, or connect to, that others outside act upon. */
+function deputyWays(role: ResolvedRole, compiled: CompiledRole, mounts: readonly Mount[]): string[] {
+  if (role.files === Scope.ANY) return ['files: any, so root in it can write what others outside act upon'];
+  const deputies = readBuiltIn()
+    .policies()
+    .flatMap(({ sets }) => sets)
+    .find(({ name }) => name === 'deputies');
+  const links = hostLinks(new Set());
+  const open = (deputies?.entries ?? []).filter(({ value }) => {
+    const { object, fault } = follow(toByteString(value), links);
+    const mounted = fault === undefined && objectAt(fromByteString(object), mounts);
+    return mounted && decide(compiled, { ...mounted, access: Access.WRITE }).granted;
+  });
+  return open.map(({ value }) => `it may write ${value}, which others outside act upon`);
 }
 
 /** In the order of the files and their lines, and each once: roles share rules. */
@@ -108,9 +139,10 @@ function problemRow({ code, file, line, column, where, message }: PolicyProblem)
   return JSON.stringify({ version: 1, type: 'problem', code, file, line, column, where, message });
 }
 
-function checkedRow({ role, compiled, unseen }: CheckedRole): string {
+function checkedRow({ role, compiled, ways, unseen }: CheckedRole): string {
   const counts = { rules: compiled.rules.length, entries: compiled.entries.length };
-  return JSON.stringify({ ...roleRow(role), ...counts, ...(unseen.length > 0 && { unseen }) });
+  const warnings = ways.length > 0 && { warnings: ways };
+  return JSON.stringify({ ...roleRow(role), ...counts, ...(unseen.length > 0 && { unseen }), ...warnings });
 }
 
 function checkedLine({ role, compiled, unseen }: CheckedRole): string {
@@ -120,6 +152,11 @@ function checkedLine({ role, compiled, unseen }: CheckedRole): string {
       ? `; this user may not look at ${unseen.map(printable).join(', ')}, so check it as root, too`
       : '';
   return `${role.name} (id ${role.id}): ${counts}${doubt}`;
+}
+
+function warningLines({ role, ways }: CheckedRole): string[] {
+  const { file, line } = role.place;
+  return ways.map((way) => `${file}:${line}: warning: roles.${role.name}: ${way}`);
 }
 
 function plural(count: number, one: string, many: string): string {

@@ -5,6 +5,7 @@ import { type CompiledRole, type Decision, decide, type Question } from '../prof
 import { follow, fromByteString, isOwnProcess, splitPath, toByteString } from '../profiles/locate.js';
 import { type Mount, objectAt } from '../profiles/mounts.js';
 import type { ResolvedRole, Section } from '../profiles/policy.js';
+import { noSuchPower, powers } from '../profiles/powers.js';
 import { nearest } from '../profiles/spelling.js';
 import { JailrunError } from './error.js';
 import {
@@ -30,7 +31,7 @@ import {
   ruleForEnd,
 } from './verdict.js';
 
-type OperationName = 'read' | 'write' | 'exec' | 'bind' | 'connect';
+type OperationName = 'read' | 'write' | 'exec' | 'bind' | 'connect' | 'use';
 
 export interface ExplainRequest {
   role?: string[];
@@ -39,7 +40,7 @@ export interface ExplainRequest {
   var?: string[];
   json?: true;
   operation: string;
-  /** A path, or what a network rule names: `tcp 10.0.0.5:5432`, `udp :53`, `unix:/run/x.sock`. */
+  /** A path, what a network rule names (`tcp 10.0.0.5:5432`, `udp :53`, `unix:/run/x.sock`), or a power. */
   target: string;
 }
 
@@ -81,6 +82,7 @@ const operations: Record<OperationName, { operation: Operation; section: Section
   exec: { operation: Operation.EXEC, section: 'exec' },
   bind: { operation: Operation.BIND, section: 'network' },
   connect: { operation: Operation.CONNECT, section: 'network' },
+  use: { operation: Operation.USE, section: 'allow' },
 };
 
 function operationNamed(word: string): OperationName {
@@ -103,6 +105,7 @@ export async function explain(request: ExplainRequest): Promise<void> {
   const unseen = new Set<string>();
   let report: VerdictReport;
   try {
+    if (operation === 'use') return printVerdict(describePower(target, role), request);
     const mounts = hostMounts();
     const compiled = compileHere(role, mounts, hostLinks(unseen));
     const asked =
@@ -113,9 +116,34 @@ export async function explain(request: ExplainRequest): Promise<void> {
   } catch (error) {
     throw asJailrunError(error);
   }
-  const lines = request.json ? [JSON.stringify(report)] : formatVerdict(report);
+  printVerdict(report, request);
+}
+
+function printVerdict(report: VerdictReport, { json }: ExplainRequest): void {
+  const lines = json ? [JSON.stringify(report)] : formatVerdict(report);
   process.stdout.write(lines.map((line) => `${line}\n`).join(''));
   process.exitCode = report.granted ? 0 : 1;
+}
+
+function describePower(name: string, role: ResolvedRole): VerdictReport {
+  const power = Object.hasOwn(powers, name) ? powers[name] : undefined;
+  if (!power) throw new JailrunError('USAGE', `TARGET: ${noSuchPower(name)}`);
+  const granted = role.allow === 'any' || role.allow.includes(name);
+  const place = role.sections.allow;
+  const none = role.allow.length === 0 && 'none';
+  const text = role.allow === 'any' ? 'any' : granted ? name : none;
+  const allow = granted ? undefined : grantFor(Operation.USE, { power: name }, undefined, role.place);
+  return {
+    version: 1,
+    type: 'verdict',
+    role: role.name,
+    operation: 'use',
+    target: name,
+    granted,
+    ...(place && text && { rule: { section: 'allow', text, file: place.file, line: place.line } }),
+    ...(allow && { allow }),
+    notes: [`${name} lets ${power.lets}`, ...notesOn('use', role, granted)],
+  };
 }
 
 /** A target is written as a rule is, or as a denial shows it: `tcp 10.0.0.5:5432`, `unix @name`. */
@@ -171,7 +199,7 @@ const accesses = {
 };
 
 function askPath(
-  operation: OperationName,
+  operation: keyof typeof accesses,
   path: string,
   mounts: readonly Mount[],
   unseen: Set<string>,

@@ -109,10 +109,10 @@ Example: jailrun --role webserver -- nginx -g 'daemon off;'`,
   program
     .command('explain')
     .description('say whether a role allows an operation, and which line of a policy decides')
-    .argument('<operation>', 'read, write, exec, bind or connect')
+    .argument('<operation>', 'read, write, exec, bind, connect or use')
     .argument(
       '<target...>',
-      'a path; for bind and connect such as tcp 10.0.0.5:5432, udp :53, unix:/run/x.sock',
+      'a path; for bind and connect such as tcp 10.0.0.5:5432, udp :53, unix:/run/x.sock; for use a power, such as mount',
     )
     .option('--role <name>', 'the role that is asked (needed)', collect)
     .option('--policy <file>', 'read this policy file, too')

@@ -5,6 +5,7 @@ import { type Denial, Hook, Operation, Reason, Scope } from '../abi.js';
 import { fromByteString } from '../profiles/locate.js';
 import { type Mount, parseMountinfo, visiblePath } from '../profiles/mounts.js';
 import { type End, showAddress } from '../profiles/network.js';
+import { nameOfBit, powerNamed } from '../profiles/powers.js';
 import { readDenials } from './kernel.js';
 import { type PodHeader, readState } from './pods.js';
 import {
@@ -70,6 +71,8 @@ export interface DenialReport {
   rule?: PolicyLine;
   /** What to add to the role, where it can be named. */
   allow?: Grant;
+  /** For a power: the process that it was to be used on, or the system call that asked for it. */
+  subject?: number;
 }
 
 /** Turns the kernel's record into what people and programs read. Pure. */
@@ -101,6 +104,7 @@ export function describeDenial(denial: Denial, pod: PodHeader, mounts: Mount[]):
     ...(reason && { reason }),
     ...(rule && { rule }),
     ...(allow && { allow }),
+    ...(denial.subject !== 0 && { subject: denial.subject }),
   };
 }
 
@@ -118,7 +122,8 @@ function visibleTarget(denial: Denial, mounts: Mount[]): string | undefined {
 
 function targetOf(denial: Denial): string {
   if (denial.device !== 0) return rawPath(denial);
-  if (denial.operation === Operation.BPF) return 'bpf(2)';
+  if (denial.operation === Operation.USE) return powerNamed(denial.power) ?? impliedName(denial.power);
+  if (denial.operation === Operation.MAP) return 'anonymous memory';
   if (denial.operation === Operation.FORK) return 'a new task';
   if (denial.operation === Operation.RING) return 'another process’s io_uring';
   const protocol = protocolNames[denial.protocol] ?? (denial.protocol ? `protocol ${denial.protocol}` : '');
@@ -136,6 +141,9 @@ function hasEnd({ operation, protocol, reason, family }: Denial): boolean {
   const named = protocol in protocolNames && (family === AF_INET || family === AF_INET6);
   return named && operation !== Operation.SOCKET && reason !== Reason.FAMILY;
 }
+
+/** What a section implies has no name under `allow`. */
+const impliedName = (power: number): string => `CAP_${nameOfBit(power)}`;
 
 function endOf({ protocol, family, address, port }: Denial): End {
   const bytes = address.subarray(0, family === AF_INET6 ? 16 : 4);
@@ -168,6 +176,8 @@ function allowing(
 ): Grant | undefined {
   const network = inRole({ section: 'network', text: 'any' }, definition);
   if (denial.reason === Reason.FAMILY || denial.operation === Operation.SOCKET) return network;
+  const power = denial.operation === Operation.USE ? powerNamed(denial.power) : undefined;
+  if (power !== undefined) return grantFor(denial.operation, { power }, undefined, definition);
   const decided = rules[denial.rule - 1];
   if (path !== undefined) return grantFor(denial.operation, { path }, decided, definition);
   const name = abstractName(denial);

@@ -1,6 +1,7 @@
 // A run's first half: everything up to the plan, with which the front starts the command.
 import { closeSync, constants, openSync } from 'node:fs';
 import { Limit, Plan, PlanFd, PlanNumber, TaskFlag } from '../abi.js';
+import type { ResolvedRole } from '../profiles/policy.js';
 import { addon } from './addon.js';
 import { JailrunError } from './error.js';
 import { type Kernel, openPins } from './kernel.js';
@@ -45,7 +46,7 @@ export async function run(request: RunRequest): Promise<never> {
       flags: TaskFlag.ENTRY | (request.audit || role.audit ? TaskFlag.AUDIT : 0),
       keep: request.exec ? 0 : Limit.KEPT_DENIALS,
     });
-    sendPlan(kernel, pod, request);
+    sendPlan(kernel, pod, request, mayGain(definition) || definition.audit);
   } catch (error) {
     unmakePod(kernel, pod);
     throw error;
@@ -53,7 +54,12 @@ export async function run(request: RunRequest): Promise<never> {
   return addon.exitNow(0);
 }
 
-function sendPlan(kernel: Kernel, pod: NewPod, request: RunRequest): void {
+/** Whether set-id programs may change who runs them. */
+function mayGain({ allow }: ResolvedRole): boolean {
+  return allow === 'any' || allow.includes('setuid');
+}
+
+function sendPlan(kernel: Kernel, pod: NewPod, request: RunRequest, gains: boolean): void {
   const descriptors = [];
   descriptors[PlanFd.CGROUP] = openSync(pod.cgroup, constants.O_RDONLY | constants.O_DIRECTORY);
   descriptors[PlanFd.STATE] = pod.stateFd;
@@ -62,7 +68,10 @@ function sendPlan(kernel: Kernel, pod: NewPod, request: RunRequest): void {
   descriptors[PlanFd.DENIALS] = kernel.mapFd('pod_denials');
   const plan = Plan.encode({
     layout: Limit.LAYOUT,
-    flags: (request.exec ? PlanNumber.EXEC : 0) | (request.json ? PlanNumber.JSON : 0),
+    flags:
+      (request.exec ? PlanNumber.EXEC : 0) |
+      (request.json ? PlanNumber.JSON : 0) |
+      (gains || request.audit ? 0 : PlanNumber.NO_GAIN),
     command: request.position,
     pod: pod.id,
     cgroup: terminated(pod.cgroup),

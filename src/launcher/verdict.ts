@@ -24,8 +24,8 @@ export interface Grant {
   line?: number;
 }
 
-/** What an operation was decided upon: a path by which the object is seen, or a rule for just this end. */
-export type GrantTarget = { path: string } | { end: string };
+/** What an operation was decided upon: a path by which the object is seen, a rule for just this end, or a power. */
+export type GrantTarget = { path: string } | { end: string } | { power: string };
 
 const reasons: Partial<Record<number, string>> = {
   [Reason.UNKNOWN_DEVICE]: 'it lies on a file system that was not mounted when the jail began',
@@ -40,6 +40,9 @@ const reasons: Partial<Record<number, string>> = {
   [Reason.CHOSEN_NAME]: 'the kernel would choose its name; network.bind: ["unix:@*"] allows it',
   [Reason.ROUTED]: 'it would name hosts for packets to go by; network: any allows it',
   [Reason.CONFIGURES]: 'it would change addresses, routes or links; network: any allows it',
+  [Reason.OWN]: 'it belongs to what holds the jails, which no role may touch',
+  [Reason.JIT]: 'the role says jit: none',
+  [Reason.NAMELESS]: 'no path leads to it any more, or ever did',
 };
 
 /** Why something was denied; undefined where the role's rules alone decided. */
@@ -59,7 +62,7 @@ export function grantFor(
 ): Grant | undefined {
   const section = sectionFor(operation);
   if (section === undefined || decided?.section.endsWith('.deny')) return undefined;
-  const text = 'path' in target ? literal(target.path) : target.end;
+  const text = 'path' in target ? literal(target.path) : 'end' in target ? target.end : target.power;
   const socket = 'path' in target && section.startsWith('network.');
   return inRole({ section, text: socket ? `unix:${text}` : text }, definition);
 }
@@ -102,7 +105,10 @@ function sectionFor(operation: number): string | undefined {
     case Operation.CREATE:
       return 'files.write';
     case Operation.EXEC:
+    case Operation.MAP:
       return 'exec';
+    case Operation.USE:
+      return 'allow';
     case Operation.BIND:
     case Operation.LISTEN:
       return 'network.bind';

@@ -32,6 +32,7 @@ import { type Mount, visibleMounts } from './mounts.js';
 import type { End } from './network.js';
 import { type Matcher, TooManyRows } from './pattern.js';
 import { isNetworkSection, type LocatedRole, PolicyError, type RuleSource } from './policy.js';
+import { powerMask } from './powers.js';
 
 export interface CompiledRole {
   /** The key of `roles` and `role_rules`: equal compiled roles have equal digests. Never 0. */
@@ -61,9 +62,19 @@ export function compile(role: LocatedRole, mounts: readonly Mount[]): CompiledRo
   const exec = execRules ? Scope.RULES : role.exec;
   const sockets = role.paths.some(({ section }) => isNetworkSection(section));
   const hides = role.paths.some((rule) => rule.section === 'files.deny');
-  const flags = (hides ? RoleFlag.HIDES : 0) | (sockets ? RoleFlag.SOCKETS : 0);
-  const encoded = Role.encode({ id: role.id, files: role.files, exec, network: role.network, flags });
-  const walked = role.files === Scope.RULES || execRules || sockets;
+  const flags =
+    (hides ? RoleFlag.HIDES : 0) | (sockets ? RoleFlag.SOCKETS : 0) | (role.jit ? 0 : RoleFlag.NO_JIT);
+  const encoded = Role.encode({
+    id: role.id,
+    files: role.files,
+    exec,
+    network: role.network,
+    flags,
+    powers: powerMask(role.allow, { files: role.files !== Scope.NONE, bind: mayBind(role) }),
+  });
+  // Under `exec: none` it is asked which files are libraries, where any may be opened.
+  const mapped = role.files === Scope.ANY && exec !== Scope.ANY;
+  const walked = role.files === Scope.RULES || execRules || mapped || sockets;
   const automaton: Automaton = walked
     ? buildAutomaton(role, visibleMounts(mounts), { exec: execRules, sockets })
     : { devices: [], states: [] };
@@ -74,13 +85,13 @@ export function compile(role: LocatedRole, mounts: readonly Mount[]): CompiledRo
   ]);
   if (globs.length > Limit.MAX_GLOB_ROWS * GlobRow.size) throw tooManyRows(role);
   const entries = [
-    ...encodeAutomaton(automaton, epochsOf(mounts), starts),
+    ...encodeAutomaton(automaton, epochsOf(mounts), starts, role.paths),
     ...encodeAddresses(role.addresses, role.paths.length + 1),
     ...abstracts.flatMap((table) => encodeAbstracts(table, starts.get(table.matcher) ?? 0)),
   ];
   entries.sort(([a], [b]) => Buffer.compare(a, b));
   return {
-    digest: digestOf(encoded, entries, globs),
+    digest: digestOf(role, encoded, entries, globs),
     id: role.id,
     name: role.name,
     audit: role.audit,
@@ -89,6 +100,10 @@ export function compile(role: LocatedRole, mounts: readonly Mount[]): CompiledRo
     globs,
     rules: [...role.paths, ...role.addresses, ...role.abstracts].map(sourceOf),
   };
+}
+
+function mayBind({ network, addresses }: LocatedRole): boolean {
+  return network === Scope.ANY || addresses.some(({ section }) => section === 'network.bind');
 }
 
 function tableNames(role: LocatedRole): ReturnType<typeof tableAbstracts> {
@@ -114,12 +129,18 @@ function sourceOf({ section, text, file, line, column, set }: RuleSource): RuleS
 }
 
 /**
- * A role without entries is its own digest, with a high byte of 0, which the others never have. Node needs
+ * A role without entries that has all powers is its own digest but for those, with a high byte of 0, which the
+ * others never have. Node needs
  * as long to load node:crypto as for everything else that the launcher does for such a role, so it is
  * loaded here and not with this module.
  */
-function digestOf(role: Uint8Array, entries: CompiledRole['entries'], globs: Uint8Array): bigint {
-  if (entries.length === 0) return Buffer.from(role).readBigUInt64LE();
+function digestOf(
+  { allow }: LocatedRole,
+  role: Uint8Array,
+  entries: CompiledRole['entries'],
+  globs: Uint8Array,
+): bigint {
+  if (entries.length === 0 && allow === 'any') return Buffer.from(role).readBigUInt64LE();
   const { createHash } = process.getBuiltinModule('node:crypto');
   const hash = createHash('sha256')
     .update(new Uint32Array([Limit.LAYOUT]))
@@ -137,9 +158,11 @@ function encodeAutomaton(
   { devices, states }: Automaton,
   epochs: ReadonlyMap<number, number>,
   starts: ReadonlyMap<Matcher, number>,
+  rules: LocatedRole['paths'],
 ): CompiledRole['entries'] {
   const entries: CompiledRole['entries'] = [];
-  const encode = ({ access, rule, execRule, connectRule, bindRule, state }: Target): Uint8Array => {
+  const encode = ({ access: granted, rule, execRule, connectRule, bindRule, state }: Target): Uint8Array => {
+    const access = granted | (rules[rule - 1]?.library ? Access.MAP : 0);
     const answer = { ...noRule, access, rule, execRule, connectRule, bindRule };
     if (!state) return Rule.encode({ ...answer, flags: RuleFlag.LEAF });
     const flags = (state.any ? RuleFlag.HAS_ANY : 0) | (state.names.length > 0 ? RuleFlag.HAS_NAMES : 0);

@@ -17,7 +17,8 @@
  */
 import { isMap, isScalar, isSeq, type Node } from 'yaml';
 import type { Entry, Reader, Shape } from './document.js';
-import type { NetworkList, PathList, Place, Policy, RoleDefinition } from './policy.js';
+import type { NetworkList, PathList, Place, Policy, RoleDefinition, Written } from './policy.js';
+import { powerNames } from './powers.js';
 import { checkPath, type Fault } from './rulepath.js';
 
 const maxPorts = 4096;
@@ -142,6 +143,7 @@ function readRole(reader: Reader, name: string, { place, value, where }: Entry):
     files: isWhole(files) ? files : { read: [], write: pathsOf(files.allowed), deny: pathsOf(files.denied) },
     exec,
     network,
+    allow: readPowers(flags, place),
     sections: {
       files: flag('allow_file_access').place,
       // What runs under allow_exec: true is what may be opened.
@@ -163,15 +165,26 @@ function unmet(name: string, value: boolean): string | undefined {
       return value ? 'signatures; write false' : undefined;
     case 'require_proxy':
       return value ? 'proxies; write false' : undefined;
-    case 'allow_bpf_load':
-      return value ? 'this: bpf(2) is denied in every jail; write false' : undefined;
-    case 'allow_setuid':
-    case 'allow_ptrace':
-    case 'allow_module_load':
-      return value ? undefined : 'powers of root yet; write true, and know that nothing stops it';
     default:
       return undefined;
   }
+}
+
+/**
+ * Which power each of Jailer's flags stands for. It says nothing of all the others, and takes none of them away.
+ * A process of the same pod may be traced without the power: that gives nothing which the tracer does not have.
+ */
+const flagPowers = {
+  allow_setuid: 'setuid',
+  allow_ptrace: 'ptrace',
+  allow_module_load: 'module',
+  allow_bpf_load: 'bpf',
+} as const;
+
+function readPowers(flags: ReadonlyMap<string, Flag>, place: Place): Written<string>[] {
+  const denied = Object.entries(flagPowers).filter(([flag]) => !flags.get(flag)?.value);
+  const names = powerNames.filter((name) => !denied.some(([, power]) => power === name));
+  return names.map((value) => ({ ...place, value }));
 }
 
 function readFlags(reader: Reader, entry: Entry | undefined): Map<string, Flag> {

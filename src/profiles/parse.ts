@@ -7,7 +7,16 @@ import { isMap, isScalar, isSeq, type Node } from 'yaml';
 import { type Entry, type Reader, readDocument, type Shape } from './document.js';
 import { isJailer, readJailer } from './jailer.js';
 import { canonicalTarget, readTarget } from './network.js';
-import type { NetworkList, PathList, Place, Policy, RoleDefinition, SetDefinition } from './policy.js';
+import type {
+  NetworkList,
+  PathList,
+  Place,
+  Policy,
+  RoleDefinition,
+  SetDefinition,
+  Written,
+} from './policy.js';
+import { noSuchPower, powers } from './powers.js';
 import { checkPath, type Fault } from './rulepath.js';
 
 const policyShape: Shape = {
@@ -15,9 +24,9 @@ const policyShape: Shape = {
   required: ['version'],
 };
 const roleShape: Shape = {
-  known: ['id', 'description', 'extends', 'vars', 'mode', 'files', 'exec', 'network'],
+  known: ['id', 'description', 'extends', 'vars', 'mode', 'files', 'exec', 'network', 'allow', 'jit'],
   required: ['id'],
-  unenforced: { allow: 'powers', 'on-denial': 'reactions to a denial' },
+  unenforced: { 'on-denial': 'reactions to a denial' },
 };
 const filesShape: Shape = { known: ['read', 'write', 'deny'] };
 const networkShape: Shape = { known: ['bind', 'connect', 'deny'] };
@@ -97,8 +106,12 @@ function readRole(reader: Reader, name: string, { place, value, where }: Entry):
     isSeq(node) ? readPaths(reader, node, at) : reader.word(node, at, ['any', 'none'], 'a list'),
   );
   const network = read('network', (node, at) => readNetwork(reader, node, at));
+  const allow = read('allow', (node, at) =>
+    isSeq(node) ? readPowers(reader, node, at) : reader.word(node, at, ['any', 'none'], 'a list'),
+  );
+  const jit = read('jit', (node, at) => reader.word(node, at, ['any', 'none']));
   const sections: RoleDefinition['sections'] = {};
-  for (const section of ['files', 'exec', 'network'] as const) {
+  for (const section of ['files', 'exec', 'network', 'allow'] as const) {
     const entry = entries.get(section);
     if (entry) sections[section] = entry.place;
   }
@@ -115,6 +128,8 @@ function readRole(reader: Reader, name: string, { place, value, where }: Entry):
     ...(files && { files }),
     ...(exec && { exec }),
     ...(network && { network }),
+    ...(allow && { allow }),
+    ...(jit && { jit }),
     sections,
   };
 }
@@ -157,6 +172,12 @@ function readTargets(reader: Reader, { value, where }: Entry, denying: boolean):
     seen.set(canonicalTarget(target), { ...place, text });
     return target;
   });
+}
+
+function readPowers(reader: Reader, node: Node, where: string): Written<string>[] {
+  return reader.list(node, where, (text, place, at) =>
+    Object.hasOwn(powers, text) ? text : reader.report('BAD_VALUE', place, at, noSuchPower(text)),
+  );
 }
 
 function readPaths(reader: Reader, node: Node, where: string): PathList {

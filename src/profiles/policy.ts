@@ -22,7 +22,7 @@ export interface Written<T> extends Place {
 }
 
 /** The parts of a role that decide, each of which may also be `any` or `none` as a whole. */
-export type Section = 'files' | 'exec' | 'network';
+export type Section = 'files' | 'exec' | 'network' | 'allow';
 export type NetworkSection = 'network.bind' | 'network.connect' | 'network.deny';
 /** Unix sockets with a path are files, too. */
 export type PathSection = 'files.read' | 'files.write' | 'files.deny' | 'exec' | NetworkSection;
@@ -48,6 +48,10 @@ export interface RoleDefinition extends Place {
   files?: 'any' | 'none' | { read: PathList; write: PathList; deny: PathList };
   exec?: 'any' | 'none' | PathList;
   network?: 'any' | 'none' | { bind: NetworkList; connect: NetworkList; deny: NetworkList };
+  /** Names of powers, see powers.ts. */
+  allow?: 'any' | 'none' | Written<string>[];
+  /** Whether anonymous memory may become executable; it may unless somebody says none. */
+  jit?: 'any' | 'none';
   /** Where the sections are written; the role's own place stands in for one that is missing. */
   sections?: Partial<Record<Section, Place>>;
 }
@@ -73,6 +77,8 @@ export interface RuleSource extends Place {
 /** In a network section the text is `unix:` and a path. */
 export interface PathRule extends RuleSource {
   section: PathSection;
+  /** Of files.read and files.write: what the rule covers are libraries, which may be mapped executable. */
+  library?: true;
 }
 
 /** What stands in front of the path of a rule in a network section. */
@@ -108,6 +114,10 @@ export interface ResolvedRole {
   files: Scope;
   exec: Scope;
   network: Scope;
+  /** ANY, or by name. */
+  allow: 'any' | string[];
+  /** False where anonymous memory may not become executable. */
+  jit: boolean;
   paths: PathRule[];
   addresses: AddressRule[];
   abstracts: AbstractRule[];

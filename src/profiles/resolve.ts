@@ -53,7 +53,7 @@ export function resolve(policies: readonly Policy[]): Map<string, ResolvedRole> 
   const resolved = new Map<string, ResolvedRole>();
   for (const role of roles.values()) {
     const layer = layers.get(role.name);
-    if (layer) resolved.set(role.name, finish(role, layer));
+    if (layer) resolved.set(role.name, finish(role, layer, paths.get('libraries') ?? []));
   }
   for (const role of resolved.values()) reportUndeclared(role, problems);
   if (problems.length > 0) throw new PolicyError(problems);
@@ -244,23 +244,28 @@ interface Layer {
   audit?: boolean;
   vars: Set<string>;
   scopes: Map<Section, { scope: Scope; place: Place }>;
+  allow: Set<string>;
+  jit?: 'any' | 'none';
   /** By section and text: a rule that comes by two ways is one rule. */
   rules: Map<string, AnyRule>;
 }
 
 function emptyLayer(): Layer {
-  return { vars: new Set(), scopes: new Map(), rules: new Map() };
+  return { vars: new Set(), scopes: new Map(), allow: new Set(), rules: new Map() };
 }
 
 /** Puts `upper` on `lower`: lists append, `any` and `none` replace what is below them and are replaced. */
 function overlay(lower: Layer, upper: Layer): void {
   if (upper.audit !== undefined) lower.audit = upper.audit;
+  if (upper.jit !== undefined) lower.jit = upper.jit;
   for (const name of upper.vars) lower.vars.add(name);
   for (const [section, written] of upper.scopes) {
     lower.scopes.set(section, written);
     if (written.scope === Scope.RULES) continue;
+    if (section === 'allow') lower.allow.clear();
     for (const [key, rule] of lower.rules) if (rule.section.startsWith(section)) lower.rules.delete(key);
   }
+  for (const name of upper.allow) lower.allow.add(name);
   for (const [key, rule] of upper.rules) if (!lower.rules.has(key)) lower.rules.set(key, rule);
 }
 
@@ -299,7 +304,9 @@ function ownLayer(role: RoleDefinition, sets: ReadonlyMap<string, Path[]>): Laye
   const layer = emptyLayer();
   for (const { value } of role.vars) layer.vars.add(value);
   if (role.mode) layer.audit = role.mode === 'audit';
-  for (const section of ['files', 'exec', 'network'] as const) {
+  if (role.jit) layer.jit = role.jit;
+  if (Array.isArray(role.allow)) for (const { value } of role.allow) layer.allow.add(value);
+  for (const section of ['files', 'exec', 'network', 'allow'] as const) {
     const says = role[section];
     const place = placeOf(role.sections?.[section] ?? role);
     if (says) layer.scopes.set(section, { scope: scopeOf(says), place });
@@ -329,7 +336,63 @@ function networkRule({ value, ...place }: Written<NetworkTarget>, section: Netwo
   return value.kind === 'path' ? source : { ...value, ...source };
 }
 
-function finish(role: RoleDefinition, layer: Layer): ResolvedRole {
+const componentsOf = (text: string): string[] => text.split('/').filter((name) => name !== '');
+
+/** Whether a rule with wildcards or variables could match the path or what is above it. */
+function mightCover(text: string, path: string): boolean {
+  if (!/[*?[$]/.test(text)) return false;
+  const names = componentsOf(path);
+  for (const [i, component] of componentsOf(text).entries()) {
+    if (component === '**' || component.includes('${')) return true;
+    if (i === names.length || (component !== names[i] && !/[*?[]/.test(component))) return false;
+  }
+  return true;
+}
+
+/**
+ * Which section's rules grant all that is below `path` to a role that does not name it, because they grant what is
+ * above. None where a rule with wildcards might deny it: that one would have to win.
+ */
+function grantedBy(path: string, rules: readonly PathRule[]): 'files.read' | 'files.write' | undefined {
+  const depth = componentsOf(path).length;
+  const isAbove = (text: string) => text === '/' || path.startsWith(`${text}/`);
+  const files = rules.filter(({ section }) => section.startsWith('files.'));
+  if (files.some(({ section, text }) => section === 'files.deny' && mightCover(text, path))) return undefined;
+  const above = files
+    .map((rule) => ({ ...rule, text: rule.text.replace(/(?<=.)\/\*\*$/, '') }))
+    .filter(({ text }) => isAbove(text) && componentsOf(text).length < depth);
+  const rank = (section: PathSection) => ['files.read', 'files.write', 'files.deny'].indexOf(section);
+  const deepest = above.sort(
+    (a, b) => componentsOf(b.text).length - componentsOf(a.text).length || rank(b.section) - rank(a.section),
+  )[0];
+  return deepest?.section === 'files.read' || deepest?.section === 'files.write'
+    ? deepest.section
+    : undefined;
+}
+
+/**
+ * The rules for paths, with those that cover libraries marked. A role that reads libraries by a rule for what is
+ * above them, or that may open any file, gets the rules of the set beside its own.
+ */
+function pathRules(layer: Layer, libraries: readonly Path[]): PathRule[] {
+  const rules = [...layer.rules.values()].filter((rule): rule is PathRule => !('kind' in rule));
+  const scope = (section: Section) => layer.scopes.get(section)?.scope ?? Scope.NONE;
+  if (scope('exec') === Scope.ANY) return rules;
+  const shown = libraries.filter((path) => !rules.some(({ text }) => text === path.value));
+  for (const path of shown) {
+    const section = scope('files') === Scope.ANY ? 'files.read' : grantedBy(path.value, rules);
+    if (section) rules.push(pathRule({ ...path, set: 'libraries' }, section));
+  }
+  const isLibrary = (text: string) =>
+    libraries.some(({ value }) => text === value || text.startsWith(`${value}/`));
+  return rules.map((rule) =>
+    (rule.section === 'files.read' || rule.section === 'files.write') && isLibrary(rule.text)
+      ? { ...rule, library: true }
+      : rule,
+  );
+}
+
+function finish(role: RoleDefinition, layer: Layer, libraries: readonly Path[]): ResolvedRole {
   const rules = [...layer.rules.values()];
   const scopeOfSection = (section: Section) => layer.scopes.get(section)?.scope ?? Scope.NONE;
   return {
@@ -342,7 +405,9 @@ function finish(role: RoleDefinition, layer: Layer): ResolvedRole {
     files: scopeOfSection('files'),
     exec: scopeOfSection('exec'),
     network: scopeOfSection('network'),
-    paths: rules.filter((rule): rule is PathRule => !('kind' in rule)),
+    allow: scopeOfSection('allow') === Scope.ANY ? 'any' : [...layer.allow].sort(),
+    jit: layer.jit !== 'none',
+    paths: pathRules(layer, libraries),
     addresses: rules.filter((rule): rule is AddressRule => 'kind' in rule && rule.kind === 'address'),
     abstracts: rules.filter((rule): rule is AbstractRule => 'kind' in rule && rule.kind === 'abstract'),
     vars: [...layer.vars],

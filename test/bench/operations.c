@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <linux/landlock.h>
 #include <stdio.h>
 #include <string.h>
@@ -73,6 +74,25 @@ static void map_page(void)
 	void *address = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, page, 0);
 
 	must(address != MAP_FAILED && munmap(address, 4096) == 0, "mmap");
+}
+
+static int library;
+
+static void map_code(void)
+{
+	void *address = mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, library, 0);
+
+	must(address != MAP_FAILED && munmap(address, 4096) == 0, "mmap");
+}
+
+static void signal_itself(void)
+{
+	must(kill(getpid(), 0) == 0, "kill");
+}
+
+static void set_user(void)
+{
+	must(setuid(0) == 0, "setuid");
 }
 
 static void read_page(void)
@@ -216,7 +236,10 @@ static const struct {
     {"open and close, of 100 files", open_many},
     {"open and close, for the first time", open_first},
     {"map a page of a file", map_page},
+    {"map a page of a library to execute", map_code},
     {"read a kilobyte", read_page},
+    {"signal itself", signal_itself},
+    {"set the user", set_user},
     {"stat", look},
     {"create and unlink", create_and_remove},
     {"rename twice", rename_there_and_back},
@@ -303,6 +326,8 @@ int main(int argc, char *argv[])
 
 	must(argc >= 2, "usage: operations DIRECTORY [landlock]");
 	make_tree(argv[1]);
+	/* Before Landlock knows of it: there it is not among what may be opened. */
+	library = open("/lib/x86_64-linux-gnu/libc.so.6", O_RDONLY);
 	if (argc == 3)
 		restrict_by_landlock(argv[1]);
 	if (argc == 4)

@@ -26,7 +26,31 @@ describe('check', () => {
     area.policy('fine.yaml', role('one: {id: 900, network: {bind: [tcp:1]}}\n  two: {id: 901, files: any}'));
     const { status, lines } = area.run(['check', 'fine.yaml']);
     assert.equal(status, 0);
-    assert.deepEqual(lines, ['one (id 900): 1 rule, 6 entries', 'two (id 901): 0 rules, 0 entries']);
+    assert.match(lines[1] ?? '', /^two \(id 901\): 10 rules, \d+ entries$/);
+    assert.deepEqual(
+      [lines[0], lines[2]?.replace(/^.*fine/, 'fine')],
+      [
+        'one (id 900): 1 rule, 6 entries',
+        'fine.yaml:4: warning: roles.two: files: any, so root in it can write what others outside act upon',
+      ],
+    );
+  });
+  test('warns of what leads out of the jail', () => {
+    area.policy(
+      'ways.yaml',
+      role(
+        'way: {id: 902, files: {write: [/etc/cron.d, /srv]}, exec: any, network: any, allow: [module, chroot]}',
+      ),
+    );
+    const { status, lines } = area.run(['check', 'ways.yaml']);
+    assert.equal(status, 0);
+    assert.deepEqual(
+      lines.slice(1).map((line) => line.replace(/^.*ways/, 'ways')),
+      [
+        'ways.yaml:3: warning: roles.way: allow: [module], by which root in it can get out: load and unload kernel modules, and have the kernel load them',
+        'ways.yaml:3: warning: roles.way: it may write /etc/cron.d, which others outside act upon',
+      ],
+    );
   });
   test('prints every problem of every file, in the order of files and lines, and ends with 1', () => {
     const texts = ['first: {id: 0, filez: any}', 'second: {id: 910, files: {read: [srv]}}'];
@@ -87,7 +111,7 @@ describe('check', () => {
     );
   });
   test('prints JSON lines with --json', () => {
-    area.policy('good.yaml', role('good: {id: 980, description: Good., files: {read: [/]}}'));
+    area.policy('good.yaml', role('good: {id: 980, description: Good., exec: any, files: {read: [/]}}'));
     area.policy('bad.yaml', role('bad: {id: 981, filez: any}'));
     const { status, lines } = area.run(['check', 'good.yaml', 'bad.yaml', '--json']);
     assert.equal(status, 1);

@@ -28,7 +28,14 @@ const entry = (name: string): [Uint8Array, Uint8Array] => [
 ];
 const roleOf = (digest: bigint, ...names: string[]): KernelRole => ({
   digest,
-  role: Role.encode({ id: 3, files: Scope.RULES, exec: Scope.NONE, network: Scope.NONE, flags: 0 }),
+  role: Role.encode({
+    id: 3,
+    files: Scope.RULES,
+    exec: Scope.NONE,
+    network: Scope.NONE,
+    flags: 0,
+    powers: 0n,
+  }),
   entries: names.map(entry),
   globs: new Uint8Array(),
 });

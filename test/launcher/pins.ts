@@ -27,7 +27,14 @@ export function makePlaces(): TestPlaces {
   };
 }
 
-export const meta: Meta = { layout: Limit.LAYOUT, hooks: 2, build: new Uint8Array(16), fmodRet: 0 };
+export const meta: Meta = {
+  layout: Limit.LAYOUT,
+  hooks: 2,
+  build: new Uint8Array(16),
+  fmodRet: 0,
+  runDevice: 0,
+  runInode: 0n,
+};
 
 /** Pins the maps, and two programs' names. */
 export function pinMaps(places: Places, written: Meta = meta): void {

@@ -136,7 +136,7 @@ test('the scopes are those of the design', () => {
   assert.deepEqual(scopesOf('permissive'), [ANY, ANY, ANY]);
   assert.deepEqual(scopesOf('webserver'), [RULES, NONE, RULES]);
   assert.deepEqual(scopesOf('database'), [RULES, RULES, RULES]);
-  assert.deepEqual(scopesOf('isolated'), [ANY, NONE, NONE]);
+  assert.deepEqual(scopesOf('isolated'), [RULES, NONE, NONE]);
   assert.deepEqual(scopesOf('web_with_db'), [RULES, NONE, RULES]);
   assert.deepEqual(scopesOf('worker'), [RULES, ANY, RULES]);
   assert.deepEqual(scopesOf('ci'), [RULES, RULES, RULES]);
@@ -224,7 +224,7 @@ describe('what programs of Debian 12 were seen to open, their roles grant:', () 
 
 test('no role but those for any file may read secrets or write programs', () => {
   for (const { name, files: scope } of roles.values()) {
-    if (scope === Scope.ANY) continue;
+    if (scope === Scope.ANY || name === 'isolated') continue;
     const may = onDebian(name);
     for (const path of [
       '/etc/shadow',
@@ -308,5 +308,30 @@ describe('the form for the launcher', () => {
     execFileSync(process.execPath, [main, out]);
     assert.equal(readFileSync(out, 'utf8'), encodeBuiltIn(policies));
     assert.throws(() => execFileSync(process.execPath, [main], { stdio: 'pipe' }), /usage/);
+  });
+});
+
+test('every built-in role but permissive denies to write what others act upon', () => {
+  const deputies = policies.flatMap(({ sets }) => sets).find(({ name }) => name === 'deputies');
+  assert.ok(deputies && deputies.entries.length > 40);
+  for (const name of [...roles.keys()].filter((role) => role !== 'permissive')) {
+    const may = onDebian(name);
+    for (const { value } of deputies.entries) {
+      const object = value.replace(/^\/lib\//, '/usr/lib/');
+      assert.equal(may(`${object}/x`, Access.WRITE), false, `${name} ${object}`);
+    }
+  }
+});
+
+test('the powers are those that its programs need to start', () => {
+  const allowed = Object.fromEntries([...roles.values()].map(({ name, allow }) => [name, allow]));
+  assert.deepEqual(allowed, {
+    restricted: [],
+    permissive: 'any',
+    webserver: ['setuid'],
+    database: ['setuid'],
+    isolated: [],
+    web_with_db: ['setuid'],
+    worker: [],
   });
 });

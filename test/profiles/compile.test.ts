@@ -6,6 +6,7 @@ import { type CompiledRole, compile, decide } from '../../src/profiles/compile.j
 import { locate } from '../../src/profiles/locate.js';
 import { type Mount, parseMountinfo } from '../../src/profiles/mounts.js';
 import { type PathSection, PolicyError, type ResolvedRole } from '../../src/profiles/policy.js';
+import { powerMask } from '../../src/profiles/powers.js';
 import {
   allPaths,
   deciding,
@@ -51,6 +52,8 @@ function roleOf(lists: Lists, changes: Partial<ResolvedRole> = {}): ResolvedRole
     files: Scope.RULES,
     exec: lists.exec ? Scope.RULES : Scope.NONE,
     network: Scope.NONE,
+    allow: [],
+    jit: true,
     paths,
     addresses: [],
     abstracts: [],
@@ -354,7 +357,9 @@ describe('scopes', () => {
     for (const scope of [Scope.ANY, Scope.NONE]) {
       const compiled = compileFor(rootOnly, {}, { files: scope, exec: scope, network: scope });
       assert.equal(compiled.entries.length, 0);
-      const role = { id: 3, files: scope, exec: scope, network: scope, flags: 0 };
+      const has = scope === Scope.ANY;
+      const powers = powerMask([], { files: has, bind: has });
+      const role = { id: 3, files: scope, exec: scope, network: scope, flags: 0, powers };
       assert.deepEqual(Role.decode(compiled.role), role);
       assert.equal(may(compiled, 99, '/x', Access.READ), scope === Scope.ANY);
       assert.equal(may(compiled, 99, '/x', Access.EXEC), scope === Scope.ANY);

@@ -12,6 +12,7 @@ import {
   type PolicyProblem,
   type ResolvedRole,
 } from '../../src/profiles/policy.js';
+import { powerNames } from '../../src/profiles/powers.js';
 import { resolve } from '../../src/profiles/resolve.js';
 
 const parseText = (text: string): Policy => parse(Buffer.from(text), '/etc/policy.json');
@@ -203,6 +204,9 @@ describe('a whole policy.json', () => {
           connect: [],
           deny: [],
         },
+        allow: powerNames
+          .filter((name) => !['setuid', 'ptrace', 'module', 'bpf'].includes(name))
+          .map((value) => ({ ...place(3, 5), value })),
         sections: { files: place(6, 9), exec: place(8, 9), network: place(7, 9) },
       },
     ]);
@@ -223,16 +227,12 @@ describe('a whole policy.json', () => {
       exec_enrollments: [{ executable_path: '/usr/bin/nginx', pod_id: 1000, role: 'webserver' }],
       cgroup_enrollments: [{ cgroup_path: '/sys/fs/cgroup/x', pod_id: 2000, role: 'isolated' }],
     });
-    const powers = Object.keys(standardRoles(false)).flatMap((name) => [
-      `roles.${name}.flags.allow_ptrace`,
-      `roles.${name}.flags.allow_setuid`,
-    ]);
     const agents = ['domain_rules', 'flags.require_proxy', 'ip_rules', 'proxy'].map(
       (field) => `roles.agent.${field}`,
     );
     assert.deepEqual(
       told.match(/^\w+ [\w.]+/gm)?.sort(),
-      ['cgroup_enrollments', 'exec_enrollments', 'pods', ...agents, ...powers]
+      ['cgroup_enrollments', 'exec_enrollments', 'pods', ...agents]
         .map((where) => `NOT_ENFORCED ${where}`)
         .sort(),
     );
@@ -319,16 +319,8 @@ describe('a flag of Jailer’s', () => {
 
   test('that asks for what is not enforced is refused', () => {
     for (const [name, value] of [
-      ...[
-        ['allow_ptrace', false],
-        ['allow_setuid', false],
-        ['allow_module_load', false],
-      ],
-      ...[
-        ['allow_bpf_load', true],
-        ['require_signed_binary', true],
-        ['require_proxy', true],
-      ],
+      ['require_signed_binary', true],
+      ['require_proxy', true],
     ] as [string, boolean][]) {
       assert.match(
         problemsOfRole({}, { [name]: value }),
@@ -336,6 +328,19 @@ describe('a flag of Jailer’s', () => {
       );
       assert.equal(problemsOfRole({}, { [name]: !value }), 'none');
     }
+  });
+
+  test('takes the power that it speaks of, and no other', () => {
+    for (const [flag, power] of [
+      ['allow_setuid', 'setuid'],
+      ['allow_ptrace', 'ptrace'],
+      ['allow_module_load', 'module'],
+      ['allow_bpf_load', 'bpf'],
+    ] as const) {
+      assert.equal(roleOf({}, { [flag]: true }).allow.includes(power), true);
+      assert.equal(roleOf({}, { [flag]: false }).allow.includes(power), false);
+    }
+    assert.equal(roleOf({}).allow.includes('mount'), true);
   });
 
   test('is true or false, and the three that decide are there', () => {

@@ -22,6 +22,8 @@ function reading(...paths: string[]): ResolvedRole {
     files: Scope.RULES,
     exec: Scope.NONE,
     network: Scope.NONE,
+    allow: [],
+    jit: true,
     paths: paths.map((text, i) => ({ section: 'files.read', text, file: 'p.yaml', line: i + 1, column: 9 })),
     addresses: [],
     abstracts: [],

@@ -197,7 +197,7 @@ describe('keys', () => {
   });
 
   test('that this version does not enforce are refused as such', () => {
-    for (const key of ['allow: [setuid]', 'on-denial: kill'])
+    for (const key of ['on-denial: kill'])
       assert.match(problemOf(role(key)), /^NOT_ENFORCED this version does not enforce/);
   });
 

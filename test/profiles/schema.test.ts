@@ -230,6 +230,13 @@ describe('the JSON Schema', () => {
       mode: mostly(fc.constantFrom('enforce', 'audit')),
       files: mostly(fc.oneof(scope, someOf({ read: listOf(path), write: listOf(path) }, ['read'], 'raed'))),
       exec: mostly(fc.oneof(scope, listOf(path))),
+      allow: mostly(
+        fc.oneof(
+          scope,
+          listOf(fc.constantFrom('setuid', 'ptrace', 'raw-disk', 'sys_admin', 'CAP_SETUID', '')),
+        ),
+      ),
+      jit: mostly(scope),
       network: mostly(
         fc.oneof(
           scope,
@@ -238,7 +245,7 @@ describe('the JSON Schema', () => {
       ),
     },
     ['id'],
-    'allow',
+    'on-denial',
   );
   const named = (value: fc.Arbitrary<unknown>) =>
     mostly(

@@ -85,7 +85,11 @@ describe('jailrun refuses to start the command', () => {
       'version: 1\nroles:\n  a:\n    id: 600\n    files: {read: ["/srv/a**"]}\n',
       /bad\.yaml:5:\d+: /,
     ],
-    ['a power', 'version: 1\nroles:\n  a: {id: 600, allow: [setuid]}\n', /bad\.yaml:3:\d+: .*allow/],
+    [
+      'a power that is none',
+      'version: 1\nroles:\n  a: {id: 600, allow: [setuit]}\n',
+      /bad\.yaml:3:\d+: .*setuid/,
+    ],
   ];
   for (const [what, text, message] of policies) {
     test(`with a policy that has ${what}, and says where`, () => {

@@ -58,12 +58,13 @@ export interface Act {
   pid: number;
 }
 
-/** Runs `act` once for each row in one shell, jailed by `options` or, without them, not at all. */
+/** Runs `act`, or the program named, once for each row in one shell, jailed by `options` or, without them, not at all. */
 export function runActs(
   rows: string[][],
   options?: string[],
+  program = act,
 ): { acts: Act[]; denials: DenialReport[]; stderr: string } {
-  const script = rows.map((row) => `${[act, ...row].map(quote).join(' ')}\n`).join('');
+  const script = rows.map((row) => `${[program, ...row].map(quote).join(' ')}\n`).join('');
   const outcome = options
     ? run([...options, '--', '/bin/sh'], { input: script })
     : { ...spawnSync('/bin/sh', { input: script, encoding: 'utf8' }), denials: [] };

@@ -38,6 +38,7 @@ roles:
     network:
       bind: [tcp:8080, udp:5353]
       connect: [tcp:7000, udp:7001]
+    allow: [mount, namespaces, fanotify, io_uring, setuid, setpcap, chroot, linux_immutable, ptrace, sys_admin]
 `,
 );
 
