@@ -333,5 +333,7 @@ test('the powers are those that its programs need to start', () => {
     isolated: [],
     web_with_db: ['setuid'],
     worker: [],
+    ci: [],
+    ai_agent: [],
   });
 });
