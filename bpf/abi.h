@@ -223,43 +223,42 @@ enum jr_hook {
 	JR_HOOK_FILE_RECEIVE = 37,
 	JR_HOOK_FILE_IOCTL = 38,
 	JR_HOOK_FILE_IOCTL_COMPAT = 39,
-	JR_HOOK_NETLINK_SEND = 40,
-	JR_HOOK_SOCKET_SETSOCKOPT = 41,
-	JR_HOOK_CAPABLE = 60,
-	JR_HOOK_BPRM_CREDS_FROM_FILE = 61,
-	JR_HOOK_MMAP_FILE = 62,
-	JR_HOOK_FILE_MPROTECT = 63,
-	JR_HOOK_PTRACE_ACCESS_CHECK = 64,
-	JR_HOOK_PTRACE_TRACEME = 65,
-	JR_HOOK_TASK_KILL = 66,
-	JR_HOOK_TASK_SETNICE = 67,
-	JR_HOOK_TASK_SETIOPRIO = 68,
-	JR_HOOK_TASK_SETSCHEDULER = 69,
-	JR_HOOK_TASK_SETRLIMIT = 70,
-	JR_HOOK_TASK_MOVEMEMORY = 71,
-	JR_HOOK_FILE_FCNTL = 72,
-	JR_HOOK_KEY_PERMISSION = 73,
-	JR_HOOK_IPC_PERMISSION = 74,
-	JR_HOOK_SHM_ALLOC_SECURITY = 75,
-	JR_HOOK_SHM_ASSOCIATE = 76,
-	JR_HOOK_SHM_SHMCTL = 78,
-	JR_HOOK_SEM_ALLOC_SECURITY = 79,
-	JR_HOOK_SEM_ASSOCIATE = 80,
-	JR_HOOK_SEM_SEMCTL = 81,
-	JR_HOOK_MSG_QUEUE_ALLOC_SECURITY = 82,
-	JR_HOOK_MSG_QUEUE_ASSOCIATE = 83,
-	JR_HOOK_MSG_QUEUE_MSGCTL = 84,
-	JR_HOOK_PERF_EVENT_OPEN = 85,
-	JR_HOOK_SYSLOG = 86,
-	JR_HOOK_KERNEL_MODULE_REQUEST = 88,
-	JR_HOOK_USERNS_CREATE = 89,
-	JR_HOOK_INODE_INIT_SECURITY_ANON = 90,
-	JR_HOOK_INODE_CREATE = 87,
-	JR_HOOK_INODE_UNLINK = 95,
-	JR_HOOK_SB_MOUNT = 91,
-	JR_HOOK_SB_UMOUNT = 92,
-	JR_HOOK_SB_PIVOTROOT = 93,
-	JR_HOOK_MOVE_MOUNT = 94,
+	JR_HOOK_SOCKET_SETSOCKOPT = 40,
+	JR_HOOK_CAPABLE = 41,
+	JR_HOOK_BPRM_CREDS_FROM_FILE = 42,
+	JR_HOOK_MMAP_FILE = 43,
+	JR_HOOK_FILE_MPROTECT = 44,
+	JR_HOOK_PTRACE_ACCESS_CHECK = 45,
+	JR_HOOK_PTRACE_TRACEME = 46,
+	JR_HOOK_TASK_KILL = 47,
+	JR_HOOK_TASK_SETNICE = 48,
+	JR_HOOK_TASK_SETIOPRIO = 49,
+	JR_HOOK_TASK_SETSCHEDULER = 50,
+	JR_HOOK_TASK_SETRLIMIT = 51,
+	JR_HOOK_TASK_MOVEMEMORY = 52,
+	JR_HOOK_FILE_FCNTL = 53,
+	JR_HOOK_KEY_PERMISSION = 54,
+	JR_HOOK_IPC_PERMISSION = 55,
+	JR_HOOK_SHM_ALLOC_SECURITY = 56,
+	JR_HOOK_SHM_ASSOCIATE = 57,
+	JR_HOOK_SHM_SHMCTL = 58,
+	JR_HOOK_SEM_ALLOC_SECURITY = 59,
+	JR_HOOK_SEM_ASSOCIATE = 60,
+	JR_HOOK_SEM_SEMCTL = 61,
+	JR_HOOK_MSG_QUEUE_ALLOC_SECURITY = 62,
+	JR_HOOK_MSG_QUEUE_ASSOCIATE = 63,
+	JR_HOOK_MSG_QUEUE_MSGCTL = 64,
+	JR_HOOK_PERF_EVENT_OPEN = 65,
+	JR_HOOK_SYSLOG = 66,
+	JR_HOOK_KERNEL_MODULE_REQUEST = 67,
+	JR_HOOK_USERNS_CREATE = 68,
+	JR_HOOK_INODE_INIT_SECURITY_ANON = 69,
+	JR_HOOK_INODE_CREATE = 70,
+	JR_HOOK_INODE_UNLINK = 71,
+	JR_HOOK_SB_MOUNT = 72,
+	JR_HOOK_SB_UMOUNT = 73,
+	JR_HOOK_SB_PIVOTROOT = 74,
+	JR_HOOK_MOVE_MOUNT = 75,
 };
 
 enum jr_operation {
@@ -272,12 +271,11 @@ enum jr_operation {
 	JR_OPERATION_LISTEN = 7,
 	JR_OPERATION_SEND = 8,
 	JR_OPERATION_SOCKET = 9,
-	JR_OPERATION_FORK = 11,
-	JR_OPERATION_STAT = 12,      /* to learn anything of the object: only a deny rule forbids it */
-	JR_OPERATION_RING = 13,      /* to use an io_uring ring that another process made */
-	JR_OPERATION_CONFIGURE = 14, /* to change addresses, routes and links */
-	JR_OPERATION_USE = 20,       /* a power, which jr_denial.power names */
-	JR_OPERATION_MAP = 21,       /* to make a part of a file, or of anonymous memory, executable */
+	JR_OPERATION_FORK = 10,
+	JR_OPERATION_STAT = 11, /* to learn anything of the object: only a deny rule forbids it */
+	JR_OPERATION_RING = 12, /* to use an io_uring ring that another process made */
+	JR_OPERATION_USE = 13,  /* a power, which jr_denial.power names */
+	JR_OPERATION_MAP = 14,  /* to make a part of a file, or of anonymous memory, executable */
 };
 
 /* Why, where the rule alone does not tell. */
@@ -293,11 +291,10 @@ enum jr_reason {
 	JR_REASON_MOVING = 8,      /* renamed again and again while its name was read */
 	JR_REASON_UNCLEAR = 9,     /* an address by which the kernel could mean several hosts */
 	JR_REASON_CHOSEN_NAME = 10, /* an abstract name of the kernel's choice */
-	JR_REASON_CONFIGURES = 11,  /* would change addresses, routes or links */
-	JR_REASON_ROUTED = 12,      /* would name hosts for a packet to go by */
-	JR_REASON_OWN = 20,         /* it belongs to what holds the jails: no role may */
-	JR_REASON_JIT = 21,         /* the role says `jit: none` */
-	JR_REASON_NAMELESS = 22,    /* a memfd or a deleted file, which no path leads to */
+	JR_REASON_ROUTED = 11,      /* would name hosts for a packet to go by */
+	JR_REASON_OWN = 12,         /* it belongs to what holds the jails: no role may */
+	JR_REASON_JIT = 13,         /* the role says `jit: none` */
+	JR_REASON_NAMELESS = 14,    /* a memfd or a deleted file, which no path leads to */
 };
 
 /*

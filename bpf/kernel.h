@@ -55,9 +55,6 @@ enum {
 	IPPROTO_TCP = 6,
 	IPPROTO_UDP = 17,
 	NETLINK_ROUTE = 0,
-	NLM_F_REQUEST = 1,
-	RTM_BASE = 16, /* then NEW, DEL, GET and SET of each kind of object */
-	RTM_GET = 2,
 	MSG_FASTOPEN = 0x20000000,
 	SOL_IP = 0,
 	SOL_IPV6 = 41,
@@ -349,11 +346,6 @@ struct msghdr {
 	unsigned int msg_flags;
 	void *msg_control;
 	unsigned long msg_controllen;
-};
-
-struct sk_buff {
-	unsigned int len;
-	unsigned char *data;
 };
 
 #pragma clang attribute pop

@@ -5,8 +5,9 @@
  * socket_connect, socket_sendmsg with an address: the other end. TCP Fast Open connects in sendmsg.
  * socket_setsockopt, socket_sendmsg with control data: a route for packets is none that rules could name.
  * unix_stream_connect, unix_may_send: sockets on this host, by the name that they are bound to. A path is
- * bound by making a node (path_mknod). netlink_send: addresses, routes and links may be asked for and not be
- * changed. file_receive: a socket that comes from another process, as if it were bound or connected now.
+ * bound by making a node (path_mknod).
+ * file_receive: a socket that comes from another process, as if it were bound or connected now.
+ * Addresses, routes and links may be asked for over netlink; to change them is a power (capability.bpf.c).
  *
  * What was handed over when the command started may be used as it is, but an address is always decided. So is
  * not what an accepted connection came from: who may listen may be reached.
@@ -350,61 +351,6 @@ int BPF_PROG(jr_unix_may_send, struct socket *sock, struct socket *peer)
 	if (own && (__u64)BPF_CORE_READ(own, peer) == (__u64)peer->sk)
 		return 0;
 	return verdict(deny_unix(jail, peer->sk, HOOK_OPERATION(UNIX_MAY_SEND, SEND)), EACCES);
-}
-
-/* struct nlmsghdr, its first half */
-struct netlink_head {
-	__u32 length;
-	__u16 type;
-	__u16 flags;
-};
-
-enum {
-	NETLINK_HEAD = 16,
-	NETLINK_MESSAGES = 1024,
-};
-
-/* bpf_loop callback: looks at the message at jail->cursor, of which jail->high bytes are left. */
-static long check_message(__u32 i, void *context)
-{
-	struct jail *jail = ((struct descent *)context)->jail;
-	struct netlink_head head = {};
-	__u32 step;
-
-	/* As netlink_rcv_skb(), which stops at what is not whole. */
-	jail->granted = 1;
-	if (jail->high < NETLINK_HEAD)
-		return 1;
-	bpf_probe_read_kernel(&head, sizeof(head), (void *)jail->cursor);
-	if (head.length < NETLINK_HEAD || head.length > jail->high)
-		return 1;
-	jail->granted = 0;
-	if (head.flags & NLM_F_REQUEST && head.type >= RTM_BASE && (head.type & 3) != RTM_GET)
-		return 1;
-	step = (head.length + 3) & ~3;
-	jail->cursor += step;
-	jail->high = step > jail->high ? 0 : jail->high - step;
-	return 0;
-}
-
-SEC("lsm/netlink_send")
-int BPF_PROG(jr_netlink_send, struct sock *sk, struct sk_buff *skb)
-{
-	struct jail *jail = current_jail();
-	struct descent descent = {.jail = jail};
-	struct jr_denial *denial;
-
-	if (!jail || jail->scope.network == JR_SCOPE_ANY || sk->sk_protocol != NETLINK_ROUTE)
-		return 0;
-	jail->cursor = (__u64)skb->data;
-	jail->high = skb->len;
-	bpf_loop(NETLINK_MESSAGES, check_message, &descent, 0);
-	if (jail->granted)
-		return 0;
-	denial = begin_denial(jail, JR_HOOK_NETLINK_SEND, JR_OPERATION_CONFIGURE);
-	denial->reason = JR_REASON_CONFIGURES;
-	denial->family = AF_NETLINK;
-	return verdict(deny(jail, EACCES), EACCES);
 }
 
 static __noinline int grants_socket(struct jail *jail, struct sock *sk, __u32 space)

@@ -88,6 +88,7 @@ roles:
         `${hugepage}/khugepaged/defrag`,
       ])}
     exec: [${act}]
+    allow: [mount, namespaces]
 `,
 );
 

@@ -378,7 +378,28 @@ static int act_pair(void)
 	return 0;
 }
 
-/* netlink TYPE FLAGS [again TYPE FLAGS]: messages of rtnetlink without contents, in one packet */
+static int read_answers(void)
+{
+	static char answers[1 << 16];
+	ssize_t length;
+
+	while ((length = recv(fd, answers, sizeof(answers), MSG_DONTWAIT)) > 0) {
+		struct nlmsghdr *head = (void *)answers;
+
+		for (; NLMSG_OK(head, length); head = NLMSG_NEXT(head, length)) {
+			if (head->nlmsg_type != NLMSG_ERROR)
+				continue;
+			if (((struct nlmsgerr *)NLMSG_DATA(head))->error == -EPERM) {
+				errno = EPERM;
+				return -1;
+			}
+		}
+	}
+	return 0;
+}
+
+/* netlink TYPE FLAGS [again TYPE FLAGS]: messages of rtnetlink without contents, in one packet. Of the
+ * answers only that something is not permitted counts. */
 static int act_netlink(void)
 {
 	struct {
@@ -398,7 +419,9 @@ static int act_netlink(void)
 		word++;
 	}
 	open_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
-	return send(fd, messages, count * sizeof(messages[0]), 0);
+	if (send(fd, messages, count * sizeof(messages[0]), 0) < 0)
+		return -1;
+	return read_answers();
 }
 
 /* receive SOCKET NAME: a server outside sends the socket that it has by the name; EBADMSG where it did not

@@ -456,10 +456,10 @@ const rows: Row[] = [
       denied: `netlink ${words}`,
       allowed: 'netlink 18 0x301 again 22 0x301',
       step: 'netlink',
-      hook: 'netlink_send',
-      operation: 'configure',
-      target: 'netlink',
-      reason: /would change addresses, routes or links/,
+      hook: 'capable',
+      operation: 'use',
+      target: 'net_admin',
+      result: 'EPERM',
     }),
   ),
   // unix sockets.
@@ -729,7 +729,7 @@ describe('a jailed task cannot', () => {
       const { hook, operation, target, error, rule, reason } = event;
       assert.deepEqual(
         { hook, operation, error },
-        { hook: row.hook, operation: row.operation, error: 'EACCES' },
+        { hook: row.hook, operation: row.operation, error: row.operation === 'use' ? 'EPERM' : 'EACCES' },
       );
       if (row.target instanceof RegExp) assert.match(target, row.target);
       else assert.equal(target.replaceAll('\0', '\\u{0}'), row.target);

@@ -5,15 +5,22 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/audit.h>
 #include <linux/bpf.h>
+#include <linux/capability.h>
 #include <linux/fs.h>
 #include <linux/io_uring.h>
+#include <linux/netlink.h>
 #include <linux/perf_event.h>
+#include <linux/sched.h>
+#include <net/if.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/fanotify.h>
 #include <sys/io.h>
 #include <sys/ioctl.h>
@@ -34,6 +41,7 @@
 #include <sys/stat.h>
 #include <sys/swap.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/timex.h>
 #include <sys/uio.h>
 #include <grp.h>
@@ -267,6 +275,89 @@ static int act_move_mount(void)
 static int act_admin(void)
 {
 	return setxattr(argument[0], "trusted.jailrun", "", 0, 0);
+}
+
+static int act_setfcap(void)
+{
+	struct vfs_cap_data nothing = {.magic_etc = VFS_CAP_REVISION_2};
+
+	return setxattr(argument[0], "security.capability", &nothing, XATTR_CAPS_SZ_2, 0);
+}
+static int act_immutable(void)
+{
+	int file = open(argument[0], O_RDONLY);
+	int flags = FS_IMMUTABLE_FL;
+
+	if (file < 0 || ioctl(file, FS_IOC_SETFLAGS, &flags) < 0)
+		return -1;
+	flags = 0;
+	return ioctl(file, FS_IOC_SETFLAGS, &flags);
+}
+static int act_lease(void)
+{
+	return fcntl(open(argument[0], O_RDONLY), F_SETLEASE, F_RDLCK);
+}
+static int act_wake_alarm(void)
+{
+	return timerfd_create(CLOCK_REALTIME_ALARM, 0);
+}
+/* Without the power the kernel adds the descriptor and leaves out the flag. */
+static int act_block_suspend(void)
+{
+	struct epoll_event event = {.events = EPOLLIN | EPOLLWAKEUP};
+	int pair[2];
+
+	return pipe(pair) < 0 ? -1 : epoll_ctl(epoll_create1(0), EPOLL_CTL_ADD, pair[0], &event);
+}
+static int act_net_admin(void)
+{
+	struct ifreq lo = {.ifr_name = "lo"};
+	int any = socket(AF_INET, SOCK_DGRAM, 0);
+
+	return ioctl(any, SIOCGIFFLAGS, &lo) < 0 ? -1 : ioctl(any, SIOCSIFFLAGS, &lo);
+}
+static int act_net_raw(void)
+{
+	return socket(AF_INET, SOCK_RAW, IPPROTO_ICMP);
+}
+static int audit_message(int type)
+{
+	struct {
+		struct nlmsghdr head;
+		struct nlmsgerr answer;
+	} message = {.head = {.nlmsg_len = sizeof(struct nlmsghdr), .nlmsg_type = type}};
+	int audit = socket(AF_NETLINK, SOCK_RAW, NETLINK_AUDIT);
+
+	message.head.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+	if (send(audit, &message, sizeof(message.head), 0) < 0 ||
+	    recv(audit, &message, sizeof(message), 0) < 0)
+		return -1;
+	errno = message.head.nlmsg_type == NLMSG_ERROR ? -message.answer.error : 0;
+	return errno ? -1 : 0;
+}
+static int act_audit_write(void)
+{
+	return audit_message(AUDIT_USER);
+}
+static int act_audit_get(void)
+{
+	return audit_message(AUDIT_GET);
+}
+static int act_audit_read(void)
+{
+	struct sockaddr_nl log = {.nl_family = AF_NETLINK, .nl_groups = 1 << (AUDIT_NLGRP_READLOG - 1)};
+
+	return bind(socket(AF_NETLINK, SOCK_RAW, NETLINK_AUDIT), (void *)&log, sizeof(log));
+}
+static int act_choose_pid(void)
+{
+	int pid = 31000;
+	struct clone_args how = {.exit_signal = SIGCHLD, .set_tid = (unsigned long)&pid, .set_tid_size = 1};
+	int child = syscall(SYS_clone3, &how, sizeof(how));
+
+	if (child == 0)
+		_exit(0);
+	return child;
 }
 
 /* The same as sethostname, as a 32-bit program does it. */
@@ -651,103 +742,42 @@ static const struct {
 	{                                                                                                    \
 #name, act_##name                                                                            \
 	}
-    ACT(setuid),
-    ACT(setgid),
-    ACT(setgroups),
-    ACT(bset),
-    ACT(chroot),
-    ACT(sethostname),
-    ACT(setdomainname),
-    ACT(settime),
-    ACT(adjtimex),
-    ACT(reboot),
-    ACT(kexec),
-    ACT(swapon),
-    ACT(swapoff),
-    ACT(quota),
-    ACT(acct),
-    ACT(syslog),
-    ACT(console_level),
-    ACT(init_module),
-    ACT(delete_module),
-    ACT(bpf),
-    ACT(bpf_by_id),
-    ACT(bpf_get),
-    ACT(perf),
-    ACT(userfaultfd),
-    ACT(io_uring),
-    ACT(fanotify),
-    ACT(iopl),
-    ACT(ioperm),
-    ACT(mknod),
-    ACT(open),
-    ACT(unshare),
-    ACT(clone),
-    ACT(setns),
-    ACT(mount),
-    ACT(bind),
-    ACT(umount),
-    ACT(pivot_root),
-    ACT(open_tree),
-    ACT(fsopen),
-    ACT(fspick),
-    ACT(mount_setattr),
-    ACT(move_mount),
-    ACT(admin),
-    ACT(hostname_32),
-    ACT(kill),
-    ACT(pidfd_kill),
-    ACT(setown),
-    ACT(setown_own),
-    ACT(setown_ex),
-    ACT(siocspgrp),
-    ACT(ptrace),
-    ACT(traceme),
-    ACT(readv),
-    ACT(writev),
-    ACT(getfd),
-    ACT(kcmp),
-    ACT(read_proc),
-    ACT(proc_link),
-    ACT(nice),
-    ACT(raise),
-    ACT(ioprio),
-    ACT(affinity),
-    ACT(scheduler),
-    ACT(realtime),
-    ACT(prlimit),
-    ACT(raise_limit),
-    ACT(move_pages),
-    ACT(mlock),
-    ACT(key),
-    ACT(add_key),
-    ACT(shm),
-    ACT(sem),
-    ACT(msg),
-    ACT(shm_id),
-    ACT(shm_remove),
-    ACT(mq),
-    ACT(mq_unlink),
-    ACT(tiocsti),
-    ACT(map),
-    ACT(protect),
-    ACT(implied),
-    ACT(map_memfd),
-    ACT(map_deleted),
-    ACT(jit),
-    ACT(jit_mmap),
-    ACT(jit_file),
-    ACT(jit_both),
-    ACT(exec_memfd),
-    ACT(exec_fd),
-    ACT(exec),
-    ACT(request_module),
-    ACT(unlink),
-    ACT(rmdir),
-    ACT(mkdir),
-    ACT(rename),
-    ACT(chmod),
-    ACT(write),
+    ACT(setuid),        ACT(setgid),        ACT(setgroups),
+    ACT(bset),          ACT(chroot),        ACT(sethostname),
+    ACT(setdomainname), ACT(settime),       ACT(adjtimex),
+    ACT(reboot),        ACT(kexec),         ACT(swapon),
+    ACT(swapoff),       ACT(quota),         ACT(acct),
+    ACT(syslog),        ACT(console_level), ACT(init_module),
+    ACT(delete_module), ACT(bpf),           ACT(bpf_by_id),
+    ACT(bpf_get),       ACT(perf),          ACT(userfaultfd),
+    ACT(io_uring),      ACT(fanotify),      ACT(iopl),
+    ACT(ioperm),        ACT(mknod),         ACT(open),
+    ACT(unshare),       ACT(clone),         ACT(setns),
+    ACT(mount),         ACT(bind),          ACT(umount),
+    ACT(pivot_root),    ACT(open_tree),     ACT(fsopen),
+    ACT(fspick),        ACT(mount_setattr), ACT(move_mount),
+    ACT(admin),         ACT(hostname_32),   ACT(setfcap),
+    ACT(immutable),     ACT(lease),         ACT(wake_alarm),
+    ACT(block_suspend), ACT(net_admin),     ACT(net_raw),
+    ACT(audit_write),   ACT(audit_get),     ACT(audit_read),
+    ACT(choose_pid),    ACT(kill),          ACT(pidfd_kill),
+    ACT(setown),        ACT(setown_own),    ACT(setown_ex),
+    ACT(siocspgrp),     ACT(ptrace),        ACT(traceme),
+    ACT(readv),         ACT(writev),        ACT(getfd),
+    ACT(kcmp),          ACT(read_proc),     ACT(proc_link),
+    ACT(nice),          ACT(raise),         ACT(ioprio),
+    ACT(affinity),      ACT(scheduler),     ACT(realtime),
+    ACT(prlimit),       ACT(raise_limit),   ACT(move_pages),
+    ACT(mlock),         ACT(key),           ACT(add_key),
+    ACT(shm),           ACT(sem),           ACT(msg),
+    ACT(shm_id),        ACT(shm_remove),    ACT(mq),
+    ACT(mq_unlink),     ACT(tiocsti),       ACT(map),
+    ACT(protect),       ACT(implied),       ACT(map_memfd),
+    ACT(map_deleted),   ACT(jit),           ACT(jit_mmap),
+    ACT(jit_file),      ACT(jit_both),      ACT(exec_memfd),
+    ACT(exec_fd),       ACT(exec),          ACT(request_module),
+    ACT(unlink),        ACT(rmdir),         ACT(mkdir),
+    ACT(rename),        ACT(chmod),         ACT(write),
 };
 
 int main(int argc, char **argv)

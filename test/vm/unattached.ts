@@ -38,10 +38,10 @@ const reasons: Record<string, string> = {
   'the ring itself is a power, and its requests pass the hooks of their operations':
     'uring_allowed uring_cmd uring_override_creds uring_sqpoll',
   'what a socket may reach was decided when it was made, bound or connected':
-    'netlink_send socket_accept socket_getpeername socket_getsockname socket_getsockopt socket_recvmsg socket_setsockopt socket_shutdown socket_socketpair unix_find inet_conn_request',
+    'socket_accept socket_getpeername socket_getsockname socket_getsockopt socket_recvmsg socket_shutdown socket_socketpair unix_find inet_conn_request',
   'it is asked for packets, whoever they belong to': 'socket_sock_rcv_skb xfrm_decode_session',
   'CAP_NET_ADMIN guards it':
-    'tun_dev_attach tun_dev_attach_queue tun_dev_create tun_dev_open xfrm_policy_alloc_security xfrm_policy_clone_security xfrm_policy_delete_security xfrm_policy_free_security xfrm_policy_lookup xfrm_state_alloc xfrm_state_alloc_acquire xfrm_state_delete_security xfrm_state_free_security xfrm_state_pol_flow_match',
+    'netlink_send tun_dev_attach tun_dev_attach_queue tun_dev_create tun_dev_open xfrm_policy_alloc_security xfrm_policy_clone_security xfrm_policy_delete_security xfrm_policy_free_security xfrm_policy_lookup xfrm_state_alloc xfrm_state_alloc_acquire xfrm_state_delete_security xfrm_state_free_security xfrm_state_pol_flow_match',
   'SCTP sockets are not made in a jail whose network has rules': 'sctp_assoc_request sctp_bind_connect',
 };
 
