@@ -23,6 +23,7 @@ roles:
       read: ["@runtime", /usr, /bin, ${root}/build, ${area}]
       write: ["@devices", ${writable}]
     exec: any
+    allow: [io_uring]
     network:
       bind:
         - tcp:8080
