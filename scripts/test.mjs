@@ -8,6 +8,7 @@
 // run here. A skipped test, a todo and a guest without a result are failures.
 import { spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { parseArgs, stripVTControlCharacters } from 'node:util';
 import { series } from './kernels.mjs';
@@ -18,7 +19,7 @@ import { boot, lsmModes } from './vm.mjs';
 
 /** A test file that takes longer hangs. */
 const fileSeconds = 240;
-const guestSeconds = 1500;
+const guestSeconds = 1800;
 
 const isVmTest = (file) => file.startsWith('test/vm/');
 
@@ -98,8 +99,8 @@ async function runHere(files) {
   return judge('this machine', { output, status, seconds: (Date.now() - begin) / 1000 });
 }
 
-async function runInGuest(kernel, lsm, files, { seconds, env }) {
-  console.log(`\n── Linux ${kernel}, programs attached by ${lsm} ──`);
+async function runInGuest({ kernel, lsm, files }, { seconds, env }, print) {
+  print(`\n── Linux ${kernel}, programs attached by ${lsm} ──\n`);
   const begin = Date.now();
   const { output, status, reported, reason, bootSeconds } = await boot({
     kernel,
@@ -107,11 +108,40 @@ async function runInGuest(kernel, lsm, files, { seconds, env }) {
     command: testCommand(files, seconds),
     env,
     timeoutSeconds: Math.max(guestSeconds, seconds),
-    onOutput: (bytes) => process.stdout.write(bytes),
+    onOutput: print,
   });
-  if (!reported) console.log(`\n${reason}`);
+  if (!reported) print(`\n${reason}\n`);
   const note = reported ? `boot ${bootSeconds.toFixed(1)} s` : `no result: ${reason.split('\n', 1)[0]}`;
   return judge(`Linux ${kernel} ${lsm}`, { output, status, seconds: (Date.now() - begin) / 1000, note });
+}
+
+/**
+ * Runs the guests, two at a time where there are two processors, since each keeps one busy. What a guest prints
+ * comes as it is printed, but not before all of the guests before it.
+ */
+async function runInGuests(guests, random) {
+  const outputs = guests.map(() => ({ held: [], ended: false }));
+  let shown = 0;
+  const show = () => {
+    for (; shown < outputs.length; shown++) {
+      for (const bytes of outputs[shown].held.splice(0)) process.stdout.write(bytes);
+      if (!outputs[shown].ended) return;
+    }
+  };
+  const rows = [];
+  let next = 0;
+  const lane = async () => {
+    for (let i = next++; i < guests.length; i = next++) {
+      rows[i] = await runInGuest(guests[i], random, (bytes) => {
+        outputs[i].held.push(bytes);
+        show();
+      });
+      outputs[i].ended = true;
+      show();
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(2, availableParallelism()) }, lane));
+  return rows;
 }
 
 function printTable(rows) {
@@ -172,12 +202,10 @@ await main(async () => {
     });
   }
   if (here.length > 0) rows.push(await runHere(here));
-  if (inGuests.length > 0)
-    for (const kernel of kernels)
-      for (const lsm of modes) {
-        const files = filesFor(kernel, lsm, inGuests);
-        if (files.length > 0) rows.push(await runInGuest(kernel, lsm, files, random));
-      }
+  const guests = kernels
+    .flatMap((kernel) => modes.map((lsm) => ({ kernel, lsm, files: filesFor(kernel, lsm, inGuests) })))
+    .filter(({ files }) => files.length > 0);
+  rows.push(...(await runInGuests(guests, random)));
 
   const sum = (name) => rows.reduce((total, row) => total + row[name], 0);
   printTable(rows);
