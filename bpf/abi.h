@@ -332,12 +332,22 @@ struct jr_meta {
  * from 0. Where two share an entry, an end of one is taken for the other's too, which only denies.
  */
 
-/* cgroup_enrollment: cgroup id -> what a task that executes a program in that cgroup becomes. */
-struct jr_enrollment {
-	__u64 pod;
-	__u64 role;  /* key of `roles` and `role_rules` */
-	__u32 flags; /* enum jr_task_flag */
-	__u32 pad;
+/*
+ * pods: what holds the tasks of a pod. The map cgroup_enrollment has a pod's number for a cgroup's: a task
+ * that executes a program there is enrolled in it.
+ */
+struct jr_pod {
+	__u64 number; /* the entry's own key: see read_held() */
+	__u64 role;   /* key of `roles` and `role_rules` */
+	__u32 flags;  /* enum jr_task_flag */
+	__u32 next_flags;
+	__u64 next_role;
+	__u64 since; /* the state of the policies from which on the next ones count */
+};
+
+/* variables: counting `policy` up changes the roles of all pods that have it as `since`, at once. */
+struct jr_variables {
+	__u64 policy;
 };
 
 /* roles: a compiled role. Its key is a digest of its compiled form, so equal roles share it. */
@@ -387,9 +397,8 @@ struct jr_glob_row {
 	__u32 pad;
 };
 
-/* pods: counters that outlive the tasks of a pod until the pod is removed. */
-struct jr_pod {
-	__u64 role;
+/* pod_counters: they outlive the tasks of a pod until the pod is removed. */
+struct jr_counters {
 	__u64 denials; /* also those that audit mode let through */
 	__u64 lost;    /* denials that should have been kept and were not */
 	__u32 keep;    /* how many denials to keep in pod_denials, from the first */
@@ -454,8 +463,9 @@ enum jr_plan_fd {
 	JR_PLAN_STATE = 1,      /* the pod's state file; its flock says that somebody still needs the pod */
 	JR_PLAN_ENROLLMENT = 2, /* map cgroup_enrollment */
 	JR_PLAN_PODS = 3,       /* map pods */
-	JR_PLAN_DENIALS = 4,    /* map pod_denials */
-	JR_PLAN_FDS = 5,
+	JR_PLAN_COUNTERS = 4,   /* map pod_counters */
+	JR_PLAN_DENIALS = 5,    /* map pod_denials */
+	JR_PLAN_FDS = 6,
 };
 
 struct jr_plan {

@@ -57,7 +57,7 @@ static __noinline int deny(struct jail *jail, int error)
 	struct task_struct *task = bpf_get_current_task_btf();
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
 	struct jr_denial_key key = {.pod = jail->pod};
-	struct jr_pod *pod;
+	struct jr_counters *counters;
 
 	denial->time = bpf_ktime_get_boot_ns();
 	denial->pod = jail->pod;
@@ -71,13 +71,13 @@ static __noinline int deny(struct jail *jail, int error)
 	denial->audit = !!(jail->flags & JR_TASK_AUDIT);
 	bpf_get_current_comm(denial->comm, sizeof(denial->comm));
 
-	pod = bpf_map_lookup_elem(&pods, &jail->pod);
-	if (pod) {
-		key.sequence = __sync_fetch_and_add(&pod->denials, 1) + 1;
+	counters = bpf_map_lookup_elem(&pod_counters, &jail->pod);
+	if (counters) {
+		key.sequence = __sync_fetch_and_add(&counters->denials, 1) + 1;
 		denial->sequence = key.sequence;
-		if (pod->keep &&
-		    (key.sequence > pod->keep || bpf_map_update_elem(&pod_denials, &key, denial, 0)))
-			__sync_fetch_and_add(&pod->lost, 1);
+		if (counters->keep &&
+		    (key.sequence > counters->keep || bpf_map_update_elem(&pod_denials, &key, denial, 0)))
+			__sync_fetch_and_add(&counters->lost, 1);
 	} else {
 		denial->sequence = 0;
 	}

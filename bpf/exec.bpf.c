@@ -11,24 +11,31 @@
 /* Returns 1 where a task that must be jailed cannot be. */
 static __always_inline int enroll(__u64 cgroup)
 {
-	struct jr_enrollment *enrollment = bpf_map_lookup_elem(&cgroup_enrollment, &cgroup);
+	__u64 *number = bpf_map_lookup_elem(&cgroup_enrollment, &cgroup);
 	struct task_struct *task = bpf_get_current_task_btf();
+	__u64 policy = variables.policy;
+	__u64 pod;
+	struct held held;
 	struct jr_role *role;
 	struct jail *jail;
 
-	if (!enrollment)
+	if (!number)
 		return 0;
-	role = bpf_map_lookup_elem(&roles, &enrollment->role);
+	pod = *number;
+	if (!read_held(pod, policy, &held))
+		return 1;
+	role = bpf_map_lookup_elem(&roles, &held.role);
 	if (!role)
 		return 1;
 	jail = bpf_task_storage_get(&tasks, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!jail)
 		return 1;
-	jail->pod = enrollment->pod;
-	jail->role = enrollment->role;
+	jail->pod = pod;
+	jail->role = held.role;
 	jail->scope = *role;
-	jail->flags = enrollment->flags;
-	jail->last_free_exec = task->self_exec_id + !!(enrollment->flags & JR_TASK_ENTRY);
+	jail->policy = policy;
+	jail->flags = held.flags;
+	jail->last_free_exec = task->self_exec_id + !!(jail->flags & JR_TASK_ENTRY);
 	return 0;
 }
 

@@ -51,7 +51,8 @@ struct jail {
 	__u64 pod;
 	__u64 role;
 	struct jr_role scope;
-	__u32 flags; /* enum jr_task_flag */
+	__u64 policy; /* which state of the policies role, scope and flags are from: see renew() */
+	__u32 flags;  /* enum jr_task_flag */
 	/*
 	 * An exec is free while task->self_exec_id is at most this: the one that enrolled the task and,
 	 * under JR_TASK_ENTRY, the next that succeeds. The kernel counts up at the point of no return.
@@ -111,7 +112,7 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, JR_MAX_PODS);
 	__type(key, __u64);
-	__type(value, struct jr_enrollment);
+	__type(value, __u64);
 } cgroup_enrollment SEC(".maps");
 
 struct {
@@ -167,6 +168,17 @@ struct {
 	__type(value, struct jr_pod);
 } pods SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, JR_MAX_PODS);
+	__type(key, __u64);
+	__type(value, struct jr_counters);
+} pod_counters SEC(".maps");
+
+/* The launcher writes it; no program does. */
+volatile struct jr_variables variables;
+
 /* See abi.h. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -190,6 +202,52 @@ static __always_inline __u32 device_epoch(__u32 device)
 	return entry ? *(volatile __u32 *)entry : 0;
 }
 
+struct held {
+	__u64 role;
+	__u32 flags;
+};
+
+/*
+ * What holds a pod in this state of the policies. An update leaves the old entry to whoever looked it up, and
+ * gives its memory at once to the next one that is made, which may be another pod's: then the number, read
+ * last, is another. The launcher removes a role only once every program that ran when the last pod let go of
+ * it has ended.
+ */
+static __always_inline bool read_held(__u64 pod_number, __u64 policy, struct held *held)
+{
+	volatile struct jr_pod *pod = bpf_map_lookup_elem(&pods, &pod_number);
+	bool next;
+
+	if (!pod)
+		return false;
+	next = policy >= pod->since;
+	held->role = next ? pod->next_role : pod->role;
+	held->flags = next ? pod->next_flags : pod->flags;
+	return pod->number == pod_number;
+}
+
+/*
+ * Takes over what holds the pod now. Only the task's own hooks do it, at their beginning, so a verdict is
+ * all by the old policy or all by the new one. What cannot be looked up leaves the task as it is held.
+ */
+static __noinline int renew_policy(struct jail *jail)
+{
+	__u64 policy = variables.policy;
+	struct held held;
+	struct jr_role *role;
+
+	if (!read_held(jail->pod, policy, &held))
+		return 0;
+	role = bpf_map_lookup_elem(&roles, &held.role);
+	if (!role)
+		return 0;
+	jail->role = held.role;
+	jail->scope = *role;
+	jail->flags = held.flags;
+	jail->policy = policy;
+	return 0;
+}
+
 /*
  * The jail of the running task, or NULL. bpf_storage is NULL for a task that no BPF program ever
  * gave storage to, which is every unjailed task on most hosts: one load and out.
@@ -197,10 +255,14 @@ static __always_inline __u32 device_epoch(__u32 device)
 static __always_inline struct jail *current_jail(void)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
+	struct jail *jail;
 
 	if (!task->bpf_storage)
 		return NULL;
-	return bpf_task_storage_get(&tasks, task, NULL, 0);
+	jail = bpf_task_storage_get(&tasks, task, NULL, 0);
+	if (jail && jail->policy != variables.policy)
+		renew_policy(jail);
+	return jail;
 }
 
 static __always_inline void note_identity(struct identity *identity, struct inode *inode)

@@ -23,6 +23,7 @@ int BPF_PROG(jr_task_alloc, struct task_struct *task)
 	born->pod = jail->pod;
 	born->role = jail->role;
 	born->scope = jail->scope;
+	born->policy = jail->policy;
 	born->flags = jail->flags;
 	born->last_free_exec = jail->last_free_exec;
 	born->entry = jail->entry;

@@ -56,6 +56,9 @@ int CollectLog(enum libbpf_print_level level, const char *format, va_list argume
 }
 
 /* The verifier says at the end what it refuses; its log can have megabytes. */
+/* The map of global variables that begin as 0; their struct is in abi.h. */
+constexpr const char *VARIABLES_SECTION = ".bss";
+
 constexpr size_t log_tail = 16384;
 
 /* An errno's name and text, also of those that libc does not know. */
@@ -571,6 +574,8 @@ class BpfObject : public Napi::ObjectWrap<BpfObject>
 		{
 			if (!bpf_map__is_internal(map))
 				maps[maps.Length()] = Napi::String::New(info.Env(), bpf_map__name(map));
+			else if (map == bpf_object__find_map_by_name(object.get(), VARIABLES_SECTION))
+				maps[maps.Length()] = Napi::String::New(info.Env(), "variables");
 		}
 		return maps;
 	}
@@ -604,7 +609,8 @@ class BpfObject : public Napi::ObjectWrap<BpfObject>
 	Napi::Value MapFd(const Napi::CallbackInfo &info)
 	{
 		std::string name = ToText(info[0], "map");
-		int fd = bpf_object__find_map_fd_by_name(Opened(info.Env()), name.c_str());
+		const char *section = name == "variables" ? VARIABLES_SECTION : name.c_str();
+		int fd = bpf_object__find_map_fd_by_name(Opened(info.Env()), section);
 
 		return Duplicate(info.Env(), fd, "map " + name);
 	}

@@ -135,7 +135,7 @@ static int become_command(const struct caller *caller, const struct pod *pod, in
 static void report_denials(const struct launcher *launcher, const struct pod *pod)
 {
 	int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	int descriptors[] = {nothing, STDERR_FILENO, STDERR_FILENO, pod->descriptors[JR_PLAN_PODS],
+	int descriptors[] = {nothing, STDERR_FILENO, STDERR_FILENO, pod->descriptors[JR_PLAN_COUNTERS],
 			     pod->descriptors[JR_PLAN_DENIALS]};
 	char *const arguments[] = {"report-denials", (char *)pod->plan.state, NULL};
 	struct process node = {-1, -1};

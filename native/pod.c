@@ -73,8 +73,9 @@ static const char *check_plan(const struct pod *pod, int words)
 		return "a path that is not absolute or not terminated";
 	if (!is_cgroup(descriptors[JR_PLAN_CGROUP], plan->pod))
 		return "a cgroup that is not the pod's";
-	if (!is_map(descriptors[JR_PLAN_ENROLLMENT], sizeof(__u64), sizeof(struct jr_enrollment)) ||
+	if (!is_map(descriptors[JR_PLAN_ENROLLMENT], sizeof(__u64), sizeof(__u64)) ||
 	    !is_map(descriptors[JR_PLAN_PODS], sizeof(__u64), sizeof(struct jr_pod)) ||
+	    !is_map(descriptors[JR_PLAN_COUNTERS], sizeof(__u64), sizeof(struct jr_counters)) ||
 	    !is_map(descriptors[JR_PLAN_DENIALS], sizeof(struct jr_denial_key), sizeof(struct jr_denial)))
 		return "a map of another kind";
 	return NULL;
@@ -120,10 +121,10 @@ const char *receive_pod(struct pod *pod, int socket, int words)
 	return fault;
 }
 
-static struct jr_pod read_counters(const struct pod *pod)
+static struct jr_counters read_counters(const struct pod *pod)
 {
-	struct jr_pod counters = {0};
-	union bpf_attr attributes = {.map_fd = pod->descriptors[JR_PLAN_PODS],
+	struct jr_counters counters = {0};
+	union bpf_attr attributes = {.map_fd = pod->descriptors[JR_PLAN_COUNTERS],
 				     .key = (uintptr_t)&pod->plan.pod,
 				     .value = (uintptr_t)&counters};
 
@@ -143,10 +144,10 @@ static bool delete_key(int map, const void *key)
 	return bpf(BPF_MAP_DELETE_ELEM, &attributes) == 0 || errno == ENOENT;
 }
 
-/* The pod's own entry comes last: it tells how many denials there are to delete. */
+/* The counters come last: they tell how many denials there are to delete. */
 static bool delete_entries(const struct pod *pod)
 {
-	struct jr_pod counters = read_counters(pod);
+	struct jr_counters counters = read_counters(pod);
 	struct jr_denial_key denial = {.pod = pod->plan.pod};
 
 	if (!delete_key(pod->descriptors[JR_PLAN_ENROLLMENT], &pod->plan.pod))
@@ -156,7 +157,8 @@ static bool delete_entries(const struct pod *pod)
 		if (!delete_key(pod->descriptors[JR_PLAN_DENIALS], &denial))
 			return false;
 	}
-	return delete_key(pod->descriptors[JR_PLAN_PODS], &pod->plan.pod);
+	return delete_key(pod->descriptors[JR_PLAN_PODS], &pod->plan.pod) &&
+	       delete_key(pod->descriptors[JR_PLAN_COUNTERS], &pod->plan.pod);
 }
 
 /* Removes the cgroups below `parent` that are empty; those that are not make the parent's removal fail. */

@@ -317,27 +317,55 @@ export const Meta = {
   },
 } as const;
 
-export interface Enrollment {
-  pod: bigint;
+export interface Pod {
+  number: bigint;
   role: bigint;
   flags: number;
+  nextFlags: number;
+  nextRole: bigint;
+  since: bigint;
 }
-export const Enrollment = {
-  size: 24,
-  encode(value: Enrollment): Uint8Array {
-    const bytes = new Uint8Array(24);
+export const Pod = {
+  size: 40,
+  encode(value: Pod): Uint8Array {
+    const bytes = new Uint8Array(40);
     const view = new DataView(bytes.buffer);
-    view.setBigUint64(0, value.pod, true);
+    view.setBigUint64(0, value.number, true);
     view.setBigUint64(8, value.role, true);
     view.setUint32(16, value.flags, true);
+    view.setUint32(20, value.nextFlags, true);
+    view.setBigUint64(24, value.nextRole, true);
+    view.setBigUint64(32, value.since, true);
     return bytes;
   },
-  decode(bytes: Uint8Array): Enrollment {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, 24);
+  decode(bytes: Uint8Array): Pod {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 40);
     return {
-      pod: view.getBigUint64(0, true),
+      number: view.getBigUint64(0, true),
       role: view.getBigUint64(8, true),
       flags: view.getUint32(16, true),
+      nextFlags: view.getUint32(20, true),
+      nextRole: view.getBigUint64(24, true),
+      since: view.getBigUint64(32, true),
+    };
+  },
+} as const;
+
+export interface Variables {
+  policy: bigint;
+}
+export const Variables = {
+  size: 8,
+  encode(value: Variables): Uint8Array {
+    const bytes = new Uint8Array(8);
+    const view = new DataView(bytes.buffer);
+    view.setBigUint64(0, value.policy, true);
+    return bytes;
+  },
+  decode(bytes: Uint8Array): Variables {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 8);
+    return {
+      policy: view.getBigUint64(0, true),
     };
   },
 } as const;
@@ -488,30 +516,27 @@ export const GlobRow = {
   },
 } as const;
 
-export interface Pod {
-  role: bigint;
+export interface Counters {
   denials: bigint;
   lost: bigint;
   keep: number;
 }
-export const Pod = {
-  size: 32,
-  encode(value: Pod): Uint8Array {
-    const bytes = new Uint8Array(32);
+export const Counters = {
+  size: 24,
+  encode(value: Counters): Uint8Array {
+    const bytes = new Uint8Array(24);
     const view = new DataView(bytes.buffer);
-    view.setBigUint64(0, value.role, true);
-    view.setBigUint64(8, value.denials, true);
-    view.setBigUint64(16, value.lost, true);
-    view.setUint32(24, value.keep, true);
+    view.setBigUint64(0, value.denials, true);
+    view.setBigUint64(8, value.lost, true);
+    view.setUint32(16, value.keep, true);
     return bytes;
   },
-  decode(bytes: Uint8Array): Pod {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, 32);
+  decode(bytes: Uint8Array): Counters {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 24);
     return {
-      role: view.getBigUint64(0, true),
-      denials: view.getBigUint64(8, true),
-      lost: view.getBigUint64(16, true),
-      keep: view.getUint32(24, true),
+      denials: view.getBigUint64(0, true),
+      lost: view.getBigUint64(8, true),
+      keep: view.getUint32(16, true),
     };
   },
 } as const;
@@ -643,8 +668,9 @@ export const PlanFd = {
   STATE: 1,
   ENROLLMENT: 2,
   PODS: 3,
-  DENIALS: 4,
-  FDS: 5,
+  COUNTERS: 4,
+  DENIALS: 5,
+  FDS: 6,
 } as const;
 export type PlanFd = (typeof PlanFd)[keyof typeof PlanFd];
 

@@ -55,7 +55,7 @@ export interface LinkInfo {
 /** An object file of BPF programs and maps, opened by libbpf. Everything of it that is not pinned ends with it. */
 export interface BpfObject {
   programs(): { name: string; section: string }[];
-  /** Names of the maps, but for those that libbpf makes for constants and variables. */
+  /** Names of the maps; `variables` is what libbpf makes of global variables that begin as 0. */
   maps(): string[];
   /** Whether load() loads the program; it does unless told otherwise. */
   setAutoload(program: string, autoload: boolean): void;

@@ -3,9 +3,9 @@
 import { closeSync, existsSync, mkdirSync, openSync, readdirSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import {
+  Counters,
   Denial,
   DenialKey,
-  Enrollment,
   GlobRow,
   Limit,
   Meta,
@@ -13,6 +13,7 @@ import {
   ProbeAnswer,
   Rule,
   RuleKey,
+  Variables,
 } from '../abi.js';
 import type { CompiledRole } from '../profiles/compile.js';
 import type { Mount } from '../profiles/mounts.js';
@@ -33,9 +34,13 @@ export const pinsOf = (places: Places): string => join(places.bpffs, 'jailrun');
 /** What the kernel gets of a role. The digest is the key: equal roles share an entry, whatever they are called. */
 export type KernelRole = Pick<CompiledRole, 'digest' | 'role' | 'entries' | 'globs'>;
 
-/** A pod's entry in the map `pods`. */
-export interface PodEntry extends Pod {
+/** A pod's entries in the maps `pods` and `pod_counters`. */
+export interface PodEntry extends Counters {
   id: bigint;
+  /** The digest of the role that holds it. */
+  role: bigint;
+  /** enum jr_task_flag */
+  flags: number;
 }
 
 /**
@@ -51,8 +56,10 @@ const mapNames = [
   'role_rules',
   'role_globs',
   'pods',
+  'pod_counters',
   'pod_denials',
   'denials',
+  'variables',
 ] as const;
 type MapName = (typeof mapNames)[number];
 
@@ -198,10 +205,11 @@ export class Kernel {
     try {
       withLock(this.places, () => {
         // The entry keeps the role from being dropped as unused, so it comes first.
-        this.#update('pods', key, Pod.encode({ role, denials: 0n, lost: 0n, keep: pod.keep }));
+        this.#update('pods', key, newEntry(pod.id, role, pod.flags));
         this.#installRole(pod.role);
       });
-      this.#update('cgroup_enrollment', key, Enrollment.encode({ pod: pod.id, role, flags: pod.flags }));
+      this.#update('pod_counters', key, Counters.encode({ denials: 0n, lost: 0n, keep: pod.keep }));
+      this.#update('cgroup_enrollment', key, key);
     } catch (error) {
       this.removePod(pod.id);
       throw error;
@@ -212,15 +220,65 @@ export class Kernel {
   removePod(id: bigint): void {
     const key = keyOf(id);
     addon.mapDelete(this.mapFd('cgroup_enrollment'), key);
-    for (const denial of keptDenials(this.mapFd('pods'), id))
+    for (const denial of keptDenials(this.mapFd('pod_counters'), id))
       addon.mapDelete(this.mapFd('pod_denials'), denial);
     addon.mapDelete(this.mapFd('pods'), key);
+    addon.mapDelete(this.mapFd('pod_counters'), key);
+  }
+
+  /**
+   * Gives pods other roles, all at once: every task is held by what held it until the last step, and from then on
+   * by the new one. Throws a JailrunError MAP_FULL; then nothing has changed.
+   */
+  changeRoles(changes: readonly { id: bigint; role: KernelRole; flags: number }[]): void {
+    const wanted = new Map(changes.map((change) => [change.id, change]));
+    withLock(this.places, () => {
+      const next = this.#policy() + 1n;
+      const coming = changes.map(({ role }) => role.digest);
+      for (const { role } of changes) this.#installRole(role, coming);
+      for (const [key, pod] of this.#pods()) {
+        const change = wanted.get(pod.number);
+        // What somebody left who was killed here must not come to count with this.
+        if (change) {
+          const changed = { ...pod, nextRole: change.role.digest, nextFlags: change.flags, since: next };
+          addon.mapUpdate(this.mapFd('pods'), key, Pod.encode(changed), UpdateFlag.EXIST);
+        } else if (pod.since === next) {
+          addon.mapUpdate(
+            this.mapFd('pods'),
+            key,
+            newEntry(pod.number, pod.role, pod.flags),
+            UpdateFlag.EXIST,
+          );
+        }
+      }
+      const variables = Variables.encode({ policy: next });
+      addon.mapUpdate(this.mapFd('variables'), new Uint8Array(4), variables, UpdateFlag.ANY);
+    });
+  }
+
+  /** The state of the policies, which changeRoles() counts up. */
+  #policy(): bigint {
+    const variables = addon.mapLookup(this.mapFd('variables'), new Uint8Array(4));
+    if (!variables) throw new Error('the map variables has no entry');
+    return Variables.decode(variables).policy;
+  }
+
+  /** The entries of pods as they count now: with the next role only where that is still to come. */
+  #pods(): [Uint8Array, Pod][] {
+    const policy = this.#policy();
+    return this.#keys('pods').flatMap((key): [Uint8Array, Pod][] => {
+      const value = addon.mapLookup(this.mapFd('pods'), key);
+      if (!value) return [];
+      const pod = Pod.decode(value);
+      const now = pod.since <= policy ? { role: pod.nextRole, flags: pod.nextFlags } : {};
+      return [[key, { ...pod, ...now }]];
+    });
   }
 
   listPods(): PodEntry[] {
-    return this.#keys('pods').flatMap((key) => {
-      const value = addon.mapLookup(this.mapFd('pods'), key);
-      return value ? [{ id: idOf(key), ...Pod.decode(value) }] : [];
+    return this.#pods().map(([key, { number, role, flags }]) => {
+      const counters = addon.mapLookup(this.mapFd('pod_counters'), key) ?? new Uint8Array(Counters.size);
+      return { id: number, role, flags, ...Counters.decode(counters) };
     });
   }
 
@@ -256,12 +314,15 @@ export class Kernel {
     withLock(this.places, () => this.#installRole(role));
   }
 
-  /** The entry in `roles` comes last: a role that is found there is whole. */
-  #installRole({ digest, role, entries, globs }: KernelRole): void {
+  /**
+   * The entry in `roles` comes last: a role that is found there is whole. One comes and two go, until few are
+   * idle. The new entry in a map of maps waits until all programs that run have ended (an RCU grace period), so
+   * no task is left in one that is about to look up a role which was idle before. `coming` are not idle.
+   */
+  #installRole({ digest, role, entries, globs }: KernelRole, coming: readonly bigint[] = []): void {
     const key = keyOf(digest);
     if (addon.mapLookup(this.mapFd('roles'), key)) return;
-    // One comes and two go, until few are idle: each that goes waits for an RCU grace period.
-    if (this.#keys('roles').length >= idleRoles) this.#dropUnusedRoles(2);
+    const idle = this.#idleRoles(coming);
     const keys = Buffer.concat(entries.map(([key]) => key));
     const values = Buffer.concat(entries.map(([, value]) => value));
     const sizes = { keySize: RuleKey.size, valueSize: Rule.size, maxEntries: Math.max(1, entries.length) };
@@ -273,6 +334,8 @@ export class Kernel {
       this.#addInner('role_globs', key, { type: MapType.ARRAY, name: 'globs', ...sizes }, numbers, globs);
     }
     this.#update('roles', key, role);
+    for (const old of idle.slice(0, 2))
+      for (const map of ['roles', 'role_rules', 'role_globs'] as const) addon.mapDelete(this.mapFd(map), old);
   }
 
   /** Makes a map that nobody can change any more, and an entry for it in a map of maps. */
@@ -293,14 +356,12 @@ export class Kernel {
     }
   }
 
-  #dropUnusedRoles(count: number): void {
-    const used = new Set(this.listPods().map((pod) => pod.role));
-    const unused = this.#keys('roles').filter((key) => !used.has(idOf(key)));
-    for (const key of unused.slice(0, count)) {
-      addon.mapDelete(this.mapFd('roles'), key);
-      addon.mapDelete(this.mapFd('role_rules'), key);
-      addon.mapDelete(this.mapFd('role_globs'), key);
-    }
+  /** Keys of roles that no pod has, once there are many roles. */
+  #idleRoles(coming: readonly bigint[]): Uint8Array[] {
+    const keys = this.#keys('roles');
+    if (keys.length < idleRoles) return [];
+    const used = new Set([...this.listPods().map((pod) => pod.role), ...coming]);
+    return keys.filter((key) => !used.has(idOf(key)));
   }
 
   #keys(map: MapName): Uint8Array[] {
@@ -331,28 +392,32 @@ export class Kernel {
   }
 }
 
-/** A pod's denials, in their order, and how many more there were. `pods` and `podDenials` are the maps. */
+/** A pod's denials, in their order, and how many more there were. `podCounters` and `podDenials` are the maps. */
 export function readDenials(
-  pods: number,
+  podCounters: number,
   podDenials: number,
   id: bigint,
 ): { denials: Denial[]; lost: number } {
-  const denials = keptDenials(pods, id)
+  const denials = keptDenials(podCounters, id)
     .map((key) => addon.mapLookup(podDenials, key))
     .filter((value) => value !== undefined)
     .map((value) => Denial.decode(value));
-  const counters = addon.mapLookup(pods, keyOf(id));
-  return { denials, lost: counters ? Number(Pod.decode(counters).lost) : 0 };
+  const counters = addon.mapLookup(podCounters, keyOf(id));
+  return { denials, lost: counters ? Number(Counters.decode(counters).lost) : 0 };
 }
 
 /** The keys that a pod's denials may have in `pod_denials`. */
-function keptDenials(pods: number, id: bigint): Uint8Array[] {
-  const value = addon.mapLookup(pods, keyOf(id));
+function keptDenials(podCounters: number, id: bigint): Uint8Array[] {
+  const value = addon.mapLookup(podCounters, keyOf(id));
   if (!value) return [];
-  const { denials, keep } = Pod.decode(value);
+  const { denials, keep } = Counters.decode(value);
   const length = Math.min(Number(denials), keep);
   return Array.from({ length }, (_, i) => DenialKey.encode({ pod: id, sequence: BigInt(i + 1) }));
 }
+
+/** An entry of `pods` for a role that counts from now on. */
+const newEntry = (number: bigint, role: bigint, flags: number): Uint8Array =>
+  Pod.encode({ number, role, flags, nextRole: role, nextFlags: flags, since: 0n });
 
 const keyOf = (id: bigint): Uint8Array => new Uint8Array(new BigUint64Array([id]).buffer);
 const idOf = (key: Uint8Array): bigint => new DataView(key.buffer, key.byteOffset).getBigUint64(0, true);

@@ -23,7 +23,7 @@ import {
 } from './verdict.js';
 
 /** Descriptors on which the front hands the reporter two maps. */
-const PODS_FD = 3;
+const POD_COUNTERS_FD = 3;
 const POD_DENIALS_FD = 4;
 
 const [AF_UNIX, AF_INET, AF_INET6] = [1, 2, 10];
@@ -208,7 +208,7 @@ export function reportDenials(statePath: string): void {
   const pod = readState(statePath);
   if (!pod?.id) return;
   const mounts = parseMountinfo(readFileSync('/proc/self/mountinfo'));
-  const { denials, lost } = readDenials(PODS_FD, POD_DENIALS_FD, pod.id);
+  const { denials, lost } = readDenials(POD_COUNTERS_FD, POD_DENIALS_FD, pod.id);
   const reports = denials.map((denial) => describeDenial(denial, pod, mounts));
   const lines = pod.json ? jsonLines(reports, lost) : textLines(pod, reports, lost);
   process.stderr.write(lines.map((line) => `${line}\n`).join(''));

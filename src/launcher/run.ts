@@ -65,6 +65,7 @@ function sendPlan(kernel: Kernel, pod: NewPod, request: RunRequest, gains: boole
   descriptors[PlanFd.STATE] = pod.stateFd;
   descriptors[PlanFd.ENROLLMENT] = kernel.mapFd('cgroup_enrollment');
   descriptors[PlanFd.PODS] = kernel.mapFd('pods');
+  descriptors[PlanFd.COUNTERS] = kernel.mapFd('pod_counters');
   descriptors[PlanFd.DENIALS] = kernel.mapFd('pod_denials');
   const plan = Plan.encode({
     layout: Limit.LAYOUT,

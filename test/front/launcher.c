@@ -37,8 +37,9 @@ static const struct {
 	__u32 key_size;
 	__u32 value_size;
 } maps[] = {
-    [JR_PLAN_ENROLLMENT] = {"cgroup_enrollment", sizeof(__u64), sizeof(struct jr_enrollment)},
+    [JR_PLAN_ENROLLMENT] = {"cgroup_enrollment", sizeof(__u64), sizeof(__u64)},
     [JR_PLAN_PODS] = {"pods", sizeof(__u64), sizeof(struct jr_pod)},
+    [JR_PLAN_COUNTERS] = {"pod_counters", sizeof(__u64), sizeof(struct jr_counters)},
     [JR_PLAN_DENIALS] = {"pod_denials", sizeof(struct jr_denial_key), sizeof(struct jr_denial)},
 };
 
@@ -153,7 +154,7 @@ static int report_denials(const char *state)
 	struct bpf_map_info map = {0};
 	union bpf_attr info = {.info = {.bpf_fd = 4, .info_len = sizeof(map), .info = (uintptr_t)&map}};
 	__u64 pod = 0;
-	struct jr_pod counters = {0};
+	struct jr_counters counters = {0};
 	union bpf_attr lookup = {.map_fd = 3, .key = (uintptr_t)&pod, .value = (uintptr_t)&counters};
 	bool has_more = fcntl(5, F_GETFD) >= 0;
 	FILE *file = fopen(state, "re");
@@ -201,8 +202,8 @@ static struct options parse(int argc, char *argv[])
 static void make_pod(struct options *options, int fds[JR_PLAN_FDS])
 {
 	struct jr_plan *plan = &options->plan;
-	struct jr_enrollment enrollment = {.flags = JR_TASK_ENTRY};
-	struct jr_pod counters = {.denials = options->denials, .keep = JR_KEPT_DENIALS};
+	struct jr_pod pod = {.flags = JR_TASK_ENTRY};
+	struct jr_counters counters = {.denials = options->denials, .keep = JR_KEPT_DENIALS};
 	struct {
 		struct jr_denial_key key;
 		struct jr_denial value;
@@ -222,9 +223,10 @@ static void make_pod(struct options *options, int fds[JR_PLAN_FDS])
 	dprintf(fds[JR_PLAN_STATE], "%llu\n", (unsigned long long)plan->pod);
 	for (int i = JR_PLAN_ENROLLMENT; i <= JR_PLAN_DENIALS; i++)
 		fds[i] = open_map(i);
-	enrollment.pod = denial.key.pod = plan->pod;
-	set_entry(fds[JR_PLAN_ENROLLMENT], &plan->pod, &enrollment);
-	set_entry(fds[JR_PLAN_PODS], &plan->pod, &counters);
+	pod.number = denial.key.pod = plan->pod;
+	set_entry(fds[JR_PLAN_ENROLLMENT], &plan->pod, &plan->pod);
+	set_entry(fds[JR_PLAN_PODS], &plan->pod, &pod);
+	set_entry(fds[JR_PLAN_COUNTERS], &plan->pod, &counters);
 	for (denial.key.sequence = 1; denial.key.sequence <= options->denials; denial.key.sequence++)
 		set_entry(fds[JR_PLAN_DENIALS], &denial.key, &denial.value);
 }

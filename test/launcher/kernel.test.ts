@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import {
+  Counters,
   Denial,
   DenialKey,
-  Enrollment,
   KeyKind,
   Limit,
   Pod,
@@ -14,6 +14,7 @@ import {
   Rule,
   RuleKey,
   Scope,
+  Variables,
 } from '../../src/abi.js';
 import { addon, UpdateFlag } from '../../src/launcher/addon.js';
 import { detach } from '../../src/launcher/attach.js';
@@ -106,33 +107,94 @@ describe('with pinned maps', () => {
   describe('a pod', () => {
     test('that is made has its entry, its role and its enrollment', () => {
       kernel.createPod({ id: 42n, role, flags: 1, keep: 5 });
-      const enrollment = lookup('cgroup_enrollment', keyOf(42n)) as Uint8Array;
-      assert.deepEqual(Enrollment.decode(enrollment), { pod: 42n, role: 7n, flags: 1 });
-      assert.deepEqual(kernel.listPods(), [{ id: 42n, role: 7n, denials: 0n, lost: 0n, keep: 5 }]);
+      assert.deepEqual(lookup('cgroup_enrollment', keyOf(42n)), keyOf(42n));
+      assert.deepEqual(kernel.listPods(), [{ id: 42n, role: 7n, flags: 1, denials: 0n, lost: 0n, keep: 5 }]);
       assert.deepEqual(lookup('roles', keyOf(7n)), role.role);
     });
     test('that is removed leaves nothing', () => {
       kernel.createPod({ id: 42n, role, flags: 0, keep: 5 });
       addDenials(42n, 2n);
       kernel.removePod(42n);
-      for (const map of ['cgroup_enrollment', 'pods'] as const)
+      for (const map of ['cgroup_enrollment', 'pods', 'pod_counters'] as const)
         assert.equal(lookup(map, keyOf(42n)), undefined);
       assert.equal(addon.mapNextKey(kernel.mapFd('pod_denials'), undefined), undefined);
     });
     test('that is not there can be removed', () => {
       kernel.removePod(1n);
     });
-    for (const map of ['pods', 'cgroup_enrollment'] as const) {
+    for (const map of ['pods', 'pod_counters', 'cgroup_enrollment'] as const) {
       test(`is not made when ${map} is full, and leaves nothing`, () => {
         fill(map);
         assert.throws(() => kernel.createPod({ id: 42n, role, flags: 0, keep: 0 }), {
           code: 'MAP_FULL',
           message: new RegExp(`map ${map} is full: it has room for ${Limit.MAX_PODS} entries`),
         });
-        for (const any of ['cgroup_enrollment', 'pods'] as const)
+        for (const any of ['cgroup_enrollment', 'pod_counters', 'pods'] as const)
           assert.equal(lookup(any, keyOf(42n)), undefined);
       });
     }
+  });
+
+  describe('a change of roles', () => {
+    const entry = (id: bigint): Pod => Pod.decode(lookup('pods', keyOf(id)) as Uint8Array);
+    const policy = (): bigint =>
+      Variables.decode(lookup('variables', new Uint8Array(4)) as Uint8Array).policy;
+    beforeEach(() => {
+      for (const id of [41n, 42n]) kernel.createPod({ id, role, flags: 0, keep: 0 });
+    });
+    test('counts from the next state of the policies on, for the pods named and no other', () => {
+      const before = policy();
+      kernel.changeRoles([{ id: 42n, role: roleOf(8n), flags: 1 }]);
+      assert.equal(policy(), before + 1n);
+      assert.deepEqual(entry(42n), {
+        number: 42n,
+        role: 7n,
+        flags: 0,
+        nextRole: 8n,
+        nextFlags: 1,
+        since: policy(),
+      });
+      assert.deepEqual(
+        kernel
+          .listPods()
+          .map(({ id, role, flags }) => [id, role, flags])
+          .sort(),
+        [
+          [41n, 7n, 0],
+          [42n, 8n, 1],
+        ],
+      );
+    });
+    test('that was not finished does not come to count with the next one', () => {
+      const left = { ...entry(41n), nextRole: 9n, since: policy() + 1n };
+      addon.mapUpdate(kernel.mapFd('pods'), keyOf(41n), Pod.encode(left), UpdateFlag.EXIST);
+      kernel.changeRoles([{ id: 42n, role: roleOf(8n), flags: 0 }]);
+      assert.deepEqual(entry(41n), {
+        number: 41n,
+        role: 7n,
+        flags: 0,
+        nextRole: 7n,
+        nextFlags: 0,
+        since: 0n,
+      });
+    });
+    test('does not bring back a pod that has ended', () => {
+      kernel.removePod(42n);
+      kernel.changeRoles([{ id: 42n, role: roleOf(8n), flags: 0 }]);
+      assert.equal(lookup('pods', keyOf(42n)), undefined);
+    });
+    test('keeps the new roles, however many are idle', () => {
+      for (let digest = 100n; digest < 170n; digest++) kernel.installRole(roleOf(digest));
+      const coming = [200n, 201n, 202n, 203n];
+      for (const id of [43n, 44n]) kernel.createPod({ id, role, flags: 0, keep: 0 });
+      kernel.changeRoles(
+        [41n, 42n, 43n, 44n].map((id, i) => ({ id, role: roleOf(coming[i] as bigint), flags: 0 })),
+      );
+      assert.deepEqual(
+        coming.filter((digest) => !lookup('roles', keyOf(digest))),
+        [],
+      );
+    });
   });
 
   describe('a role', () => {
@@ -167,9 +229,9 @@ describe('with pinned maps', () => {
 
   /** What the programs do at a denial. */
   function addDenials(pod: bigint, count: bigint, lost = 0n): void {
-    const encoded = lookup('pods', keyOf(pod)) as Uint8Array;
-    const counters = Pod.encode({ ...Pod.decode(encoded), denials: count + lost, lost });
-    addon.mapUpdate(kernel.mapFd('pods'), keyOf(pod), counters, UpdateFlag.EXIST);
+    const encoded = lookup('pod_counters', keyOf(pod)) as Uint8Array;
+    const counters = Counters.encode({ ...Counters.decode(encoded), denials: count + lost, lost });
+    addon.mapUpdate(kernel.mapFd('pod_counters'), keyOf(pod), counters, UpdateFlag.EXIST);
     for (let sequence = 1n; sequence <= count; sequence++) {
       const denial = { ...Denial.decode(new Uint8Array(Denial.size)), pod, sequence };
       const key = DenialKey.encode({ pod, sequence });
@@ -183,7 +245,7 @@ describe('with pinned maps', () => {
       kernel.createPod({ id: 42n, role, flags: 0, keep: 3 });
       addDenials(41n, 1n);
       addDenials(42n, 3n, 4n);
-      const { denials, lost } = readDenials(kernel.mapFd('pods'), kernel.mapFd('pod_denials'), 42n);
+      const { denials, lost } = readDenials(kernel.mapFd('pod_counters'), kernel.mapFd('pod_denials'), 42n);
       assert.deepEqual(
         denials.map(({ pod, sequence }) => [pod, sequence]),
         [1n, 2n, 3n].map((sequence) => [42n, sequence]),
@@ -191,7 +253,7 @@ describe('with pinned maps', () => {
       assert.equal(lost, 4);
     });
     test('are none for a pod that is not there', () => {
-      assert.deepEqual(readDenials(kernel.mapFd('pods'), kernel.mapFd('pod_denials'), 1n), {
+      assert.deepEqual(readDenials(kernel.mapFd('pod_counters'), kernel.mapFd('pod_denials'), 1n), {
         denials: [],
         lost: 0,
       });
