@@ -16,6 +16,7 @@ import {
   hostLinks,
   hostMounts,
   requireOneRole,
+  sourcesHere,
 } from './role.js';
 import {
   byLine,
@@ -101,7 +102,7 @@ export async function explain(request: ExplainRequest): Promise<void> {
   const { target } = request;
   const operation = operationNamed(request.operation);
   const name = requireOneRole(request.role, 'jailrun explain --role NAME OPERATION TARGET');
-  const role = bindRole(await findRole(name, request.policy), request.var);
+  const role = bindRole(await findRole(name, sourcesHere(request.policy)), request.var);
   const unseen = new Set<string>();
   let report: VerdictReport;
   try {

@@ -99,6 +99,16 @@ Example: jailrun --role webserver -- nginx -g 'daemon off;'`,
     .option('--json', 'as JSON lines')
     .action(async ({ json }: { json?: true }) => (await import('./doctor.js')).doctor(json === true));
   program
+    .command('reload')
+    .description('read the policies anew and change the roles of all pods in one step, or of none')
+    .option('--dry-run', 'say what would change for which pods, and change nothing')
+    .option('--json', 'as JSON lines')
+    .action(async (_, command: Command) => {
+      const { dryRun } = command.opts<{ dryRun?: true }>();
+      const { json } = roleOptions(command);
+      await (await import('./reload.js')).reload({ ...(dryRun && { dryRun }), ...(json && { json }) });
+    });
+  program
     .command('check')
     .description('find every problem of policy files, and whether this host can enforce their roles')
     .argument('<file...>')

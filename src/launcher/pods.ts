@@ -1,13 +1,15 @@
 // The life of a pod in user space: its state file, its cgroup and its map entries, made in an order in
 // which a launcher that is killed at any point leaves nothing that the next one cannot clean up.
 //
-// /run/jailrun/pods/NAME.json has two lines of JSON. The first is written before anything else of the
-// pod exists and names its cgroup; the second gives the pod's id before any map entry exists. Whoever
+// /run/jailrun/pods/NAME.json has lines of JSON. The first is written before anything else of the
+// pod exists and names its cgroup; the second gives the pod's id before any map entry exists. A reload adds
+// one for the role that it gives the pod, before that holds. Whoever
 // makes the pod holds a flock on the file, and then its supervisor does, until the command has ended and
 // the report is made; with --exec until the command starts. A pod is dead when its file is not locked
 // and its cgroup has no task.
 import {
   closeSync,
+  constants,
   mkdirSync,
   openSync,
   readdirSync,
@@ -23,30 +25,58 @@ import { addon } from './addon.js';
 import { isPopulated, makeCgroup, ownCgroup, removeCgroup } from './cgroup.js';
 import { JailrunError } from './error.js';
 import type { Kernel } from './kernel.js';
+import type { PolicySources } from './role.js';
 import type { PolicyLine } from './verdict.js';
 
 const stateDirectory = '/run/jailrun/pods';
 
+/** What reports say of the role that held a task when something was denied. */
+export interface HeldRole {
+  /** The compiled role's digest, decimal. */
+  digest: string;
+  /** Where the role is defined. */
+  definition: { file: string; line: number };
+  network: Scope;
+  /** Rule number n of the role is rules[n - 1]. */
+  rules: PolicyLine[];
+  /** What else it grants, a line each, as a policy has it. */
+  other: string[];
+}
+
+/** How the role is found again, for a reload. */
+export interface RoleRequest extends PolicySources {
+  role: string[];
+  /** NAME=VALUE */
+  var: string[];
+  audit: boolean;
+  /** False where the command was started so that set-id programs do not change who runs them. */
+  gains: boolean;
+}
+
 /** What the first line of a state file says. */
-export interface PodHeader {
+export interface PodHeader extends HeldRole {
   version: 1;
   name: string;
   cgroup: string;
   role: string;
-  /** Where the role is defined; missing in a file that an earlier version left. */
-  definition?: { file: string; line: number };
-  /** What the role says about the network; missing like `definition`. */
-  network?: Scope;
+  request: RoleRequest;
   command: string;
   json: boolean;
-  /** Rule number n of the role is rules[n - 1]. */
-  rules: PolicyLine[];
 }
 
 /** A pod as its state file tells. The id is missing when its maker died before it had one. */
 export interface PodState extends PodHeader {
   statePath: string;
   id?: bigint;
+  /** The roles that reloads gave it, in their order. */
+  later: HeldRole[];
+}
+
+/** What is known of the role of this digest that holds, or held, the pod. */
+export function heldRoleOf(pod: PodState, digest: bigint): HeldRole {
+  const { definition, network, rules, other } = pod;
+  const first = { digest: pod.digest, definition, network, rules, other };
+  return pod.later.findLast((held) => held.digest === String(digest)) ?? first;
 }
 
 /** A pod that was just made, with the descriptors that its supervisor needs. */
@@ -83,23 +113,26 @@ export function makePod(header: Omit<PodHeader, 'version' | 'cgroup'>): NewPod {
   const first: PodHeader = { version: 1, cgroup, ...header };
   try {
     addon.flock(stateFd, { exclusive: true, wait: true });
-    writeSync(stateFd, `${JSON.stringify(first)}\n`);
+    writeWhole(stateFd, `${JSON.stringify(first)}\n`);
     renameSync(draft, statePath);
     const { id } = makeCgroup(cgroup);
-    writeSync(stateFd, `${JSON.stringify({ id: String(id) })}\n`);
+    writeWhole(stateFd, `${JSON.stringify({ id: String(id) })}\n`);
     return { id, cgroup, statePath, stateFd };
   } catch (error) {
     removeCgroup(cgroup);
     rmSync(draft, { force: true });
     rmSync(statePath, { force: true });
     closeSync(stateFd);
-    if (error instanceof JailrunError) throw error;
-    throw new JailrunError(
-      'STATE',
-      `The pod's state file ${statePath} cannot be written (${(error as NodeJS.ErrnoException).code}). Make room in /run, or make /run/jailrun writable for root.`,
-      { cause: error },
-    );
+    throw error instanceof JailrunError ? error : notWritten(statePath, error);
   }
+}
+
+function notWritten(statePath: string, cause: unknown): JailrunError {
+  return new JailrunError(
+    'STATE',
+    `The pod's state file ${statePath} cannot be written (${(cause as NodeJS.ErrnoException).code}). Make room in /run, or make /run/jailrun writable for root.`,
+    { cause },
+  );
 }
 
 /** Removes what makePod and the caller made, after a failure on the way to the command. */
@@ -130,12 +163,39 @@ function stateFiles(): string[] {
 /** Reads a state file. Undefined where it is gone or its first line was never finished. */
 export function readState(statePath: string): PodState | undefined {
   try {
-    const [first, second] = readFileSync(statePath, 'utf8').split('\n');
+    const [first, second, ...more] = readFileSync(statePath, 'utf8').split('\n');
     const header = JSON.parse(first ?? '') as PodHeader;
-    return { ...header, statePath, ...(second && { id: BigInt(JSON.parse(second).id) }) };
+    const id = second ? { id: BigInt(JSON.parse(second).id) } : {};
+    return { ...header, statePath, ...id, later: more.flatMap(readLater) };
   } catch {
     return undefined;
   }
+}
+
+/** A line that was never finished belongs to a reload that never was. */
+function readLater(line: string): HeldRole[] {
+  try {
+    return [JSON.parse(line) as HeldRole];
+  } catch {
+    return [];
+  }
+}
+
+/** Notes the role that a reload is about to give the pod. */
+export function addHeldRole(pod: PodState, held: HeldRole): void {
+  const fd = openSync(pod.statePath, constants.O_WRONLY | constants.O_APPEND);
+  try {
+    writeWhole(fd, `\n${JSON.stringify(held)}\n`);
+  } catch (cause) {
+    throw notWritten(pod.statePath, cause);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function writeWhole(fd: number, text: string): void {
+  const bytes = Buffer.from(text);
+  for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);
 }
 
 /** Removes the pods whose last task is gone, such as those of a killed supervisor. */

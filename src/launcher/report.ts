@@ -7,7 +7,7 @@ import { type Mount, parseMountinfo, visiblePath } from '../profiles/mounts.js';
 import { type End, showAddress } from '../profiles/network.js';
 import { nameOfBit, powerNamed } from '../profiles/powers.js';
 import { readDenials } from './kernel.js';
-import { type PodHeader, readState } from './pods.js';
+import { heldRoleOf, type PodHeader, readState } from './pods.js';
 import {
   deniedBy,
   type Grant,
@@ -209,7 +209,9 @@ export function reportDenials(statePath: string): void {
   if (!pod?.id) return;
   const mounts = parseMountinfo(readFileSync('/proc/self/mountinfo'));
   const { denials, lost } = readDenials(POD_COUNTERS_FD, POD_DENIALS_FD, pod.id);
-  const reports = denials.map((denial) => describeDenial(denial, pod, mounts));
+  const reports = denials.map((denial) =>
+    describeDenial(denial, { ...pod, ...heldRoleOf(pod, denial.role) }, mounts),
+  );
   const lines = pod.json ? jsonLines(reports, lost) : textLines(pod, reports, lost);
   process.stderr.write(lines.map((line) => `${line}\n`).join(''));
 }
@@ -223,7 +225,7 @@ function jsonLines(reports: DenialReport[], lost: number): string[] {
 function textLines(pod: PodHeader, reports: DenialReport[], lost: number): string[] {
   const seen = new Map<string, { report: DenialReport; count: number }>();
   for (const report of reports) {
-    const key = [report.operation, report.target, report.command, report.error].join('\0');
+    const key = [report.operation, report.target, report.command, report.error, report.audit].join('\0');
     const same = seen.get(key);
     if (same) same.count++;
     else seen.set(key, { report, count: 1 });

@@ -1,7 +1,8 @@
 // From a role's name to what the kernel gets: which policies are in use, and the role compiled for this
 // host's file systems. The YAML parser is loaded only where somebody wrote a policy.
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve as resolvePath } from 'node:path';
+import { Scope } from '../abi.js';
 import { type BuiltIn, decodeBuiltIn } from '../profiles/builtin.js';
 import { type CompiledRole, compile } from '../profiles/compile.js';
 import { lenientLinkReader, linkReader, readPolicies } from '../profiles/load.js';
@@ -14,6 +15,7 @@ import { nearest } from '../profiles/spelling.js';
 import { distDirectory } from './addon.js';
 import { JailrunError } from './error.js';
 import type { Kernel } from './kernel.js';
+import type { HeldRole } from './pods.js';
 
 /** The role of a run. Throws a JailrunError USAGE unless exactly one is named. */
 export function requireOneRole([role, ...more]: string[] = [], usage: string): string {
@@ -29,9 +31,26 @@ export function requireOneRole([role, ...more]: string[] = [], usage: string): s
   return role;
 }
 
+/** The policies that somebody names beside those that have a place of their own; absolute paths. */
+export interface PolicySources {
+  /** By --policy. */
+  policy?: string;
+  /** By $JAILRUN_POLICY. */
+  environment?: string;
+}
+
+/** What the caller of this process names. */
+export function sourcesHere(policyFile: string | undefined): PolicySources {
+  const environment = process.env.JAILRUN_POLICY;
+  return {
+    ...(policyFile !== undefined && { policy: resolvePath(policyFile) }),
+    ...(environment && { environment: resolvePath(environment) }),
+  };
+}
+
 /** The role of this name. Throws a JailrunError UNKNOWN_ROLE or POLICY. */
-export async function findRole(name: string, policyFile: string | undefined): Promise<ResolvedRole> {
-  const roles = await rolesInUse(policyFile);
+export async function findRole(name: string, sources: PolicySources): Promise<ResolvedRole> {
+  const roles = await rolesInUse(sources);
   return roles.role(name) ?? unknownRole(name, roles.names);
 }
 
@@ -56,18 +75,18 @@ export function bindRole(role: ResolvedRole, texts: readonly string[] = []): Res
 
 /** All roles in use. Throws a JailrunError POLICY. */
 export async function listRoles(policyFile: string | undefined): Promise<ResolvedRole[]> {
-  const { names, role } = await rolesInUse(policyFile);
+  const { names, role } = await rolesInUse(sourcesHere(policyFile));
   return names.map((name) => role(name) ?? unknownRole(name, names));
 }
 
 /** Where nobody wrote a policy, a role is read when it is asked for, and no other. */
-async function rolesInUse(policyFile: string | undefined): Promise<Pick<BuiltIn, 'names' | 'role'>> {
+async function rolesInUse({ policy, environment }: PolicySources): Promise<Pick<BuiltIn, 'names' | 'role'>> {
   const builtIn = readBuiltIn();
   try {
     const files = readPolicies({
-      ...(policyFile !== undefined && { policy: policyFile }),
-      env: process.env,
-      cwd: process.cwd(),
+      ...(policy !== undefined && { policy }),
+      env: { ...process.env, JAILRUN_POLICY: environment },
+      cwd: '/',
       uid: ownUid(),
     });
     if (files.length === 0) return builtIn;
@@ -92,6 +111,26 @@ export function compileRole(role: ResolvedRole, kernel: Kernel): CompiledRole {
   } catch (error) {
     throw asJailrunError(error);
   }
+}
+
+/** What reports, and the next reload, need to know of a role that holds a pod. */
+export function heldRole(role: ResolvedRole, compiled: CompiledRole): HeldRole {
+  const scopes = (['files', 'exec', 'network'] as const).flatMap((section) =>
+    role[section] === Scope.RULES ? [] : [`${section}: ${role[section] === Scope.ANY ? 'any' : 'none'}`],
+  );
+  const allow = role.allow === 'any' ? ['any'] : role.allow;
+  return {
+    digest: String(compiled.digest),
+    definition: role.place,
+    network: role.network,
+    rules: compiled.rules,
+    other: [
+      ...scopes,
+      ...allow.map((power) => `allow: ${power}`),
+      ...(role.jit ? [] : ['jit: none']),
+      ...(role.audit ? ['mode: audit'] : []),
+    ],
+  };
 }
 
 /** As compileRole(), with a mount table and a reader of links of one's own. Throws a PolicyError. */

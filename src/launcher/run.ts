@@ -6,7 +6,7 @@ import { addon } from './addon.js';
 import { JailrunError } from './error.js';
 import { type Kernel, openPins } from './kernel.js';
 import { makePod, type NewPod, podName, removeDeadPods, unmakePod } from './pods.js';
-import { bindRole, compileRole, findRole, requireOneRole } from './role.js';
+import { bindRole, compileRole, findRole, heldRole, requireOneRole, sourcesHere } from './role.js';
 
 export interface RunRequest {
   /** The roles named. One is needed; a stack of several is not enforced by this version. */
@@ -26,27 +26,29 @@ export interface RunRequest {
 /** Makes the pod, sends the plan to the front and ends this process. Throws a JailrunError when anything fails. */
 export async function run(request: RunRequest): Promise<never> {
   const name = requireOneRole(request.role, 'jailrun --role NAME -- COMMAND');
-  const definition = bindRole(await findRole(name, request.policy), request.var);
+  const sources = sourcesHere(request.policy);
+  const definition = bindRole(await findRole(name, sources), request.var);
   const kernel = openPins() ?? (await import('./attach.js')).attach();
   const role = compileRole(definition, kernel);
   removeDeadPods(kernel);
+  const audit = request.audit === true;
+  const gains = mayGain(definition) || audit;
   const pod = makePod({
+    ...heldRole(definition, role),
     name: podName(request.name ?? request.command),
     role: role.name,
-    definition: definition.place,
-    network: definition.network,
+    request: { ...sources, role: [name], var: request.var ?? [], audit, gains },
     command: request.command,
     json: request.json === true,
-    rules: role.rules,
   });
   try {
     kernel.createPod({
       id: pod.id,
       role,
-      flags: TaskFlag.ENTRY | (request.audit || role.audit ? TaskFlag.AUDIT : 0),
+      flags: TaskFlag.ENTRY | (audit || role.audit ? TaskFlag.AUDIT : 0),
       keep: request.exec ? 0 : Limit.KEPT_DENIALS,
     });
-    sendPlan(kernel, pod, request, mayGain(definition) || definition.audit);
+    sendPlan(kernel, pod, request, gains);
   } catch (error) {
     unmakePod(kernel, pod);
     throw error;
@@ -55,8 +57,8 @@ export async function run(request: RunRequest): Promise<never> {
 }
 
 /** Whether set-id programs may change who runs them. */
-function mayGain({ allow }: ResolvedRole): boolean {
-  return allow === 'any' || allow.includes('setuid');
+export function mayGain({ allow, audit }: ResolvedRole): boolean {
+  return audit || allow === 'any' || allow.includes('setuid');
 }
 
 function sendPlan(kernel: Kernel, pod: NewPod, request: RunRequest, gains: boolean): void {
@@ -72,7 +74,7 @@ function sendPlan(kernel: Kernel, pod: NewPod, request: RunRequest, gains: boole
     flags:
       (request.exec ? PlanNumber.EXEC : 0) |
       (request.json ? PlanNumber.JSON : 0) |
-      (gains || request.audit ? 0 : PlanNumber.NO_GAIN),
+      (gains ? 0 : PlanNumber.NO_GAIN),
     command: request.position,
     pod: pod.id,
     cgroup: terminated(pod.cgroup),

@@ -1,0 +1,131 @@
+// reload: the policies are read anew, and every pod gets the role that it was started in as it is now. All pods
+// change in one step; whatever is wrong with a policy, or with a role in one pod, changes none.
+import { isDeepStrictEqual } from 'node:util';
+import { TaskFlag } from '../abi.js';
+import type { CompiledRole } from '../profiles/compile.js';
+import { JailrunError } from './error.js';
+import { type Kernel, openPins } from './kernel.js';
+import { addHeldRole, type HeldRole, heldRoleOf, listPods, type PodState, removeDeadPods } from './pods.js';
+import { bindRole, compileRole, findRole, heldRole } from './role.js';
+import { mayGain } from './run.js';
+
+export interface ReloadRequest {
+  dryRun?: true;
+  json?: true;
+}
+
+/** What a reload means for a pod, as `--json` prints it, one line each. Fields are only ever added. */
+export interface ReloadReport {
+  version: 1;
+  type: 'reload';
+  pod: string;
+  podId: string;
+  role: string;
+  /** True where other rules hold it now, or would. */
+  changed: boolean;
+  /** What the role grants or denies that it did not before, each as `SECTION TEXT` or `SECTION: any`. */
+  added: string[];
+  removed: string[];
+  /** What a reload cannot give a command that runs already. */
+  notes: string[];
+}
+
+interface Change {
+  pod: PodState & { id: bigint };
+  compiled: CompiledRole;
+  held: HeldRole;
+  before: HeldRole;
+  flags: number;
+  report: ReloadReport;
+}
+
+/** Throws a JailrunError RELOAD that says what is wrong and in which pods; then nothing has changed. */
+export async function reload({ dryRun, json }: ReloadRequest): Promise<void> {
+  const kernel = openPins();
+  if (kernel) removeDeadPods(kernel);
+  const changes = kernel ? await planChanges(kernel) : [];
+  if (kernel && !dryRun) {
+    for (const { pod, held, before } of changes) if (!isDeepStrictEqual(held, before)) addHeldRole(pod, held);
+    const changed = changes.filter(({ report }) => report.changed);
+    kernel.changeRoles(changed.map(({ pod, compiled, flags }) => ({ id: pod.id, role: compiled, flags })));
+  }
+  const reports = changes.map(({ report }) => report);
+  const lines = json ? reports.map((report) => JSON.stringify(report)) : textLines(reports, dryRun === true);
+  process.stdout.write(lines.map((line) => `${line}\n`).join(''));
+}
+
+async function planChanges(kernel: Kernel): Promise<Change[]> {
+  const entries = new Map(kernel.listPods().map((entry) => [entry.id, entry]));
+  const changes: Change[] = [];
+  const faults = new Map<string, string[]>();
+  for (const pod of listPods()) {
+    const entry = pod.id === undefined ? undefined : entries.get(pod.id);
+    if (!entry) continue;
+    try {
+      changes.push(await planChange(kernel, { ...pod, id: entry.id }, entry));
+    } catch (error) {
+      if (!(error instanceof JailrunError)) throw error;
+      faults.set(error.message, [...(faults.get(error.message) ?? []), pod.name]);
+    }
+  }
+  if (faults.size === 0) return changes;
+  const texts = [...faults].map(([message, pods]) => `${message} (${pods.join(', ')})`);
+  throw new JailrunError(
+    'RELOAD',
+    `Nothing has changed, since not every pod can have its role:\n${texts.join('\n')}`,
+  );
+}
+
+async function planChange(
+  kernel: Kernel,
+  pod: Change['pod'],
+  entry: { role: bigint; flags: number },
+): Promise<Change> {
+  const { role: names, var: variables, audit, gains, ...sources } = pod.request;
+  const role = bindRole(await findRole(names[0] ?? '', sources), variables);
+  const compiled = compileRole(role, kernel);
+  const held = heldRole(role, compiled);
+  const before = heldRoleOf(pod, entry.role);
+  const flags = (entry.flags & ~TaskFlag.AUDIT) | (audit || role.audit ? TaskFlag.AUDIT : 0);
+  const changed = compiled.digest !== entry.role || flags !== entry.flags;
+  const notes =
+    mayGain(role) && !gains
+      ? ['set-id programs go on without changing who runs them; start the command anew for that']
+      : [];
+  const report: ReloadReport = {
+    version: 1,
+    type: 'reload',
+    pod: pod.name,
+    podId: String(pod.id),
+    role: pod.role,
+    changed,
+    added: missing(linesOf(held), linesOf(before)),
+    removed: missing(linesOf(before), linesOf(held)),
+    notes,
+  };
+  return { pod, compiled, held, before, flags, report };
+}
+
+const linesOf = ({ rules, other }: HeldRole): string[] => [
+  ...rules.map(({ section, text }) => `${section} ${text}`),
+  ...other,
+];
+
+function missing(from: string[], others: string[]): string[] {
+  const known = new Set(others);
+  return from.filter((line) => !known.has(line));
+}
+
+function textLines(reports: ReloadReport[], dryRun: boolean): string[] {
+  const changed = reports.filter((report) => report.changed);
+  const lines = changed.flatMap(({ pod, role, added, removed, notes }) => [
+    `${pod}  role ${role}`,
+    ...removed.map((line) => `  - ${line}`),
+    ...added.map((line) => `  + ${line}`),
+    ...(added.length + removed.length === 0 ? ['  the same rules, for the mounts of now'] : []),
+    ...notes.map((note) => `  note: ${note}`),
+  ]);
+  const rest = reports.length - changed.length;
+  const verb = dryRun ? 'would change' : 'changed';
+  return [...lines, `${changed.length} pods ${verb}; ${rest} stay as they are.`];
+}
