@@ -401,20 +401,22 @@ struct jr_glob_row {
 struct jr_counters {
 	__u64 denials; /* also those that audit mode let through */
 	__u64 lost;    /* denials that should have been kept and were not */
-	__u32 keep;    /* how many denials to keep in pod_denials, from the first */
+	__u64 kept;    /* slots of pod_denials that were asked for */
+	__u32 keep;    /* how many there are, from the first; 0: none is kept, and none is lost */
 	__u32 pad;
 };
 
 /* pod_denials: a pod's own record, which no other reader can take away. */
 struct jr_denial_key {
 	__u64 pod;
-	__u64 sequence;
+	__u64 slot; /* from 1 */
 };
 
 /* One denial, in the pod's record and in the host's ring. */
 struct jr_denial {
 	__u64 time;     /* nanoseconds since boot, CLOCK_BOOTTIME */
 	__u64 sequence; /* the pod's count of denials, from 1 */
+	__u64 repeats;  /* how often its task was denied the same again, with nothing else in between */
 	__u64 pod;
 	__u64 role;
 	__u64 start_time; /* the process's, nanoseconds since boot; tells a reused pid */
@@ -436,6 +438,7 @@ struct jr_denial {
 	__u32 power;      /* enum jr_power, for JR_OPERATION_USE */
 	__u32 subject;    /* what it was wanted for: the process it is done to, otherwise a system call; 0:
 			     unknown */
+	__u32 pad;        /* what follows is compared by eight bytes */
 	__u8 address[16]; /* network byte order; IPv4 in the first four bytes */
 	char comm[JR_COMM];
 	/*

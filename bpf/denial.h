@@ -47,6 +47,76 @@ static __always_inline struct jr_denial *begin_denial(struct jail *jail, __u32 h
 	return denial;
 }
 
+/* Two records, and how far their paths have been compared. */
+struct comparison {
+	__u64 *words;
+	__u64 *others;
+	__u32 path_start;
+	__u32 differ;
+};
+
+/* bpf_loop callback: compares eight bytes of the paths, from their ends on. */
+static long compare_paths(__u32 i, void *context)
+{
+	struct comparison *comparison = context;
+	__u32 at = JR_MAX_TARGET / sizeof(__u64) - 1 - i;
+	__u64 difference;
+
+	if (i >= JR_MAX_TARGET / sizeof(__u64) || (at + 1) * sizeof(__u64) <= comparison->path_start)
+		return 1;
+	difference = comparison->words[at] ^ comparison->others[at];
+	/* Bytes in front of the path's first count for nothing. */
+	if (at * sizeof(__u64) < comparison->path_start)
+		difference >>= 8 * (comparison->path_start % sizeof(__u64));
+	if (!difference)
+		return 0;
+	comparison->differ = 1;
+	return 1;
+}
+
+/* True where what is denied now is what was denied `before`, to the same task. */
+static __always_inline bool is_repeated(struct jr_denial *denial, struct jr_denial *before)
+{
+	struct comparison comparison = {
+	    .words = (__u64 *)denial->path,
+	    .others = (__u64 *)before->path,
+	    .path_start = denial->path_start,
+	};
+	__u64 *from = (__u64 *)&denial->error;
+	__u64 *other = (__u64 *)&before->error;
+	__u64 differ = denial->role ^ before->role;
+
+	/* All between the errno and the path: what was denied, why, and the command's name. */
+#pragma unroll
+	for (__u32 i = 0;
+	     i < (sizeof(*denial) - JR_MAX_TARGET - __builtin_offsetof(struct jr_denial, error)) / 8; i++)
+		differ |= from[i] ^ other[i];
+	if (differ)
+		return false;
+	bpf_loop(JR_MAX_TARGET / sizeof(__u64), compare_paths, &comparison, 0);
+	return !comparison.differ;
+}
+
+/* A program that tries the same again and again must not push what else is denied out of the record. */
+static __noinline int keep_denial(struct jail *jail, struct jr_counters *counters)
+{
+	struct jr_denial_key key = {.pod = jail->pod, .slot = jail->kept};
+	struct jr_denial *before = jail->kept ? bpf_map_lookup_elem(&pod_denials, &key) : NULL;
+
+	if (before && is_repeated(&jail->denial, before)) {
+		__sync_fetch_and_add(&before->repeats, 1);
+		return 0;
+	}
+	key.slot = __sync_fetch_and_add(&counters->kept, 1) + 1;
+	jail->denial.repeats = 0;
+	if (key.slot > counters->keep || bpf_map_update_elem(&pod_denials, &key, &jail->denial, 0)) {
+		__sync_fetch_and_add(&counters->lost, 1);
+		return 0;
+	}
+	jail->kept = key.slot;
+	return 0;
+}
+
 /*
  * Reports the denial begun in `jail`. Returns 1 where the operation must fail and 0 where the pod
  * is only being audited.
@@ -56,7 +126,6 @@ static __noinline int deny(struct jail *jail, int error)
 	struct jr_denial *denial = &jail->denial;
 	struct task_struct *task = bpf_get_current_task_btf();
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
-	struct jr_denial_key key = {.pod = jail->pod};
 	struct jr_counters *counters;
 
 	denial->time = bpf_ktime_get_boot_ns();
@@ -72,15 +141,9 @@ static __noinline int deny(struct jail *jail, int error)
 	bpf_get_current_comm(denial->comm, sizeof(denial->comm));
 
 	counters = bpf_map_lookup_elem(&pod_counters, &jail->pod);
-	if (counters) {
-		key.sequence = __sync_fetch_and_add(&counters->denials, 1) + 1;
-		denial->sequence = key.sequence;
-		if (counters->keep &&
-		    (key.sequence > counters->keep || bpf_map_update_elem(&pod_denials, &key, denial, 0)))
-			__sync_fetch_and_add(&counters->lost, 1);
-	} else {
-		denial->sequence = 0;
-	}
+	denial->sequence = counters ? __sync_fetch_and_add(&counters->denials, 1) + 1 : 0;
+	if (counters && counters->keep)
+		keep_denial(jail, counters);
 	bpf_ringbuf_output(&denials, denial, sizeof(*denial), 0);
 	return !denial->audit;
 }

@@ -63,6 +63,7 @@ struct jail {
 	/* The program that runs then: the same, or a script's interpreter. It may be mapped executable. */
 	struct identity program;
 	__u64 overlay; /* see overlay.h */
+	__u64 kept;    /* the slot of its last denial in pod_denials; 0: none */
 
 	struct jr_denial denial;
 	/*

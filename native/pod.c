@@ -144,7 +144,7 @@ static bool delete_key(int map, const void *key)
 	return bpf(BPF_MAP_DELETE_ELEM, &attributes) == 0 || errno == ENOENT;
 }
 
-/* The counters come last: they tell how many denials there are to delete. */
+/* The counters come last: they tell which slots there are to delete. */
 static bool delete_entries(const struct pod *pod)
 {
 	struct jr_counters counters = read_counters(pod);
@@ -152,8 +152,8 @@ static bool delete_entries(const struct pod *pod)
 
 	if (!delete_key(pod->descriptors[JR_PLAN_ENROLLMENT], &pod->plan.pod))
 		return false;
-	while (denial.sequence < counters.denials && denial.sequence < counters.keep) {
-		denial.sequence++;
+	while (denial.slot < counters.kept && denial.slot < counters.keep) {
+		denial.slot++;
 		if (!delete_key(pod->descriptors[JR_PLAN_DENIALS], &denial))
 			return false;
 	}

@@ -519,31 +519,34 @@ export const GlobRow = {
 export interface Counters {
   denials: bigint;
   lost: bigint;
+  kept: bigint;
   keep: number;
 }
 export const Counters = {
-  size: 24,
+  size: 32,
   encode(value: Counters): Uint8Array {
-    const bytes = new Uint8Array(24);
+    const bytes = new Uint8Array(32);
     const view = new DataView(bytes.buffer);
     view.setBigUint64(0, value.denials, true);
     view.setBigUint64(8, value.lost, true);
-    view.setUint32(16, value.keep, true);
+    view.setBigUint64(16, value.kept, true);
+    view.setUint32(24, value.keep, true);
     return bytes;
   },
   decode(bytes: Uint8Array): Counters {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, 24);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 32);
     return {
       denials: view.getBigUint64(0, true),
       lost: view.getBigUint64(8, true),
-      keep: view.getUint32(16, true),
+      kept: view.getBigUint64(16, true),
+      keep: view.getUint32(24, true),
     };
   },
 } as const;
 
 export interface DenialKey {
   pod: bigint;
-  sequence: bigint;
+  slot: bigint;
 }
 export const DenialKey = {
   size: 16,
@@ -551,14 +554,14 @@ export const DenialKey = {
     const bytes = new Uint8Array(16);
     const view = new DataView(bytes.buffer);
     view.setBigUint64(0, value.pod, true);
-    view.setBigUint64(8, value.sequence, true);
+    view.setBigUint64(8, value.slot, true);
     return bytes;
   },
   decode(bytes: Uint8Array): DenialKey {
     const view = new DataView(bytes.buffer, bytes.byteOffset, 16);
     return {
       pod: view.getBigUint64(0, true),
-      sequence: view.getBigUint64(8, true),
+      slot: view.getBigUint64(8, true),
     };
   },
 } as const;
@@ -566,6 +569,7 @@ export const DenialKey = {
 export interface Denial {
   time: bigint;
   sequence: bigint;
+  repeats: bigint;
   pod: bigint;
   role: bigint;
   startTime: bigint;
@@ -591,65 +595,67 @@ export interface Denial {
   path: Uint8Array;
 }
 export const Denial = {
-  size: 640,
+  size: 648,
   encode(value: Denial): Uint8Array {
-    const bytes = new Uint8Array(640);
+    const bytes = new Uint8Array(648);
     const view = new DataView(bytes.buffer);
     view.setBigUint64(0, value.time, true);
     view.setBigUint64(8, value.sequence, true);
-    view.setBigUint64(16, value.pod, true);
-    view.setBigUint64(24, value.role, true);
-    view.setBigUint64(32, value.startTime, true);
-    view.setUint32(40, value.pid, true);
-    view.setUint32(44, value.tid, true);
-    view.setUint32(48, value.ppid, true);
-    view.setUint32(52, value.uid, true);
-    view.setInt32(56, value.error, true);
-    view.setUint32(60, value.rule, true);
-    view.setUint16(64, value.hook, true);
-    view.setUint16(66, value.operation, true);
-    view.setUint16(68, value.reason, true);
-    view.setUint16(70, value.audit, true);
-    view.setUint32(72, value.device, true);
-    view.setUint16(76, value.family, true);
-    view.setUint16(78, value.protocol, true);
-    view.setUint16(80, value.port, true);
-    view.setUint16(82, value.pathStart, true);
-    view.setUint32(84, value.power, true);
-    view.setUint32(88, value.subject, true);
-    put(bytes, 92, 16, value.address);
-    put(bytes, 108, 16, value.comm);
-    put(bytes, 124, 512, value.path);
+    view.setBigUint64(16, value.repeats, true);
+    view.setBigUint64(24, value.pod, true);
+    view.setBigUint64(32, value.role, true);
+    view.setBigUint64(40, value.startTime, true);
+    view.setUint32(48, value.pid, true);
+    view.setUint32(52, value.tid, true);
+    view.setUint32(56, value.ppid, true);
+    view.setUint32(60, value.uid, true);
+    view.setInt32(64, value.error, true);
+    view.setUint32(68, value.rule, true);
+    view.setUint16(72, value.hook, true);
+    view.setUint16(74, value.operation, true);
+    view.setUint16(76, value.reason, true);
+    view.setUint16(78, value.audit, true);
+    view.setUint32(80, value.device, true);
+    view.setUint16(84, value.family, true);
+    view.setUint16(86, value.protocol, true);
+    view.setUint16(88, value.port, true);
+    view.setUint16(90, value.pathStart, true);
+    view.setUint32(92, value.power, true);
+    view.setUint32(96, value.subject, true);
+    put(bytes, 104, 16, value.address);
+    put(bytes, 120, 16, value.comm);
+    put(bytes, 136, 512, value.path);
     return bytes;
   },
   decode(bytes: Uint8Array): Denial {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, 640);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 648);
     return {
       time: view.getBigUint64(0, true),
       sequence: view.getBigUint64(8, true),
-      pod: view.getBigUint64(16, true),
-      role: view.getBigUint64(24, true),
-      startTime: view.getBigUint64(32, true),
-      pid: view.getUint32(40, true),
-      tid: view.getUint32(44, true),
-      ppid: view.getUint32(48, true),
-      uid: view.getUint32(52, true),
-      error: view.getInt32(56, true),
-      rule: view.getUint32(60, true),
-      hook: view.getUint16(64, true),
-      operation: view.getUint16(66, true),
-      reason: view.getUint16(68, true),
-      audit: view.getUint16(70, true),
-      device: view.getUint32(72, true),
-      family: view.getUint16(76, true),
-      protocol: view.getUint16(78, true),
-      port: view.getUint16(80, true),
-      pathStart: view.getUint16(82, true),
-      power: view.getUint32(84, true),
-      subject: view.getUint32(88, true),
-      address: new Uint8Array(bytes.subarray(92, 108)),
-      comm: new Uint8Array(bytes.subarray(108, 124)),
-      path: new Uint8Array(bytes.subarray(124, 636)),
+      repeats: view.getBigUint64(16, true),
+      pod: view.getBigUint64(24, true),
+      role: view.getBigUint64(32, true),
+      startTime: view.getBigUint64(40, true),
+      pid: view.getUint32(48, true),
+      tid: view.getUint32(52, true),
+      ppid: view.getUint32(56, true),
+      uid: view.getUint32(60, true),
+      error: view.getInt32(64, true),
+      rule: view.getUint32(68, true),
+      hook: view.getUint16(72, true),
+      operation: view.getUint16(74, true),
+      reason: view.getUint16(76, true),
+      audit: view.getUint16(78, true),
+      device: view.getUint32(80, true),
+      family: view.getUint16(84, true),
+      protocol: view.getUint16(86, true),
+      port: view.getUint16(88, true),
+      pathStart: view.getUint16(90, true),
+      power: view.getUint32(92, true),
+      subject: view.getUint32(96, true),
+      address: new Uint8Array(bytes.subarray(104, 120)),
+      comm: new Uint8Array(bytes.subarray(120, 136)),
+      path: new Uint8Array(bytes.subarray(136, 648)),
     };
   },
 } as const;

@@ -208,7 +208,7 @@ export class Kernel {
         this.#update('pods', key, newEntry(pod.id, role, pod.flags));
         this.#installRole(pod.role);
       });
-      this.#update('pod_counters', key, Counters.encode({ denials: 0n, lost: 0n, keep: pod.keep }));
+      this.#update('pod_counters', key, Counters.encode({ denials: 0n, lost: 0n, kept: 0n, keep: pod.keep }));
       this.#update('cgroup_enrollment', key, key);
     } catch (error) {
       this.removePod(pod.id);
@@ -410,9 +410,9 @@ export function readDenials(
 function keptDenials(podCounters: number, id: bigint): Uint8Array[] {
   const value = addon.mapLookup(podCounters, keyOf(id));
   if (!value) return [];
-  const { denials, keep } = Counters.decode(value);
-  const length = Math.min(Number(denials), keep);
-  return Array.from({ length }, (_, i) => DenialKey.encode({ pod: id, sequence: BigInt(i + 1) }));
+  const { kept, keep } = Counters.decode(value);
+  const length = Math.min(Number(kept), keep);
+  return Array.from({ length }, (_, i) => DenialKey.encode({ pod: id, slot: BigInt(i + 1) }));
 }
 
 /** An entry of `pods` for a role that counts from now on. */

@@ -47,6 +47,8 @@ export interface DenialReport {
   /** Nanoseconds since boot, decimal. */
   time: string;
   sequence: number;
+  /** How often in a row its task was denied this. */
+  count: number;
   pod: string;
   podId: string;
   role: string;
@@ -87,6 +89,7 @@ export function describeDenial(denial: Denial, pod: PodHeader, mounts: Mount[]):
     type: 'denial',
     time: String(denial.time),
     sequence: Number(denial.sequence),
+    count: Number(denial.repeats) + 1,
     pod: pod.name,
     podId: String(denial.pod),
     role: pod.role,
@@ -227,8 +230,8 @@ function textLines(pod: PodHeader, reports: DenialReport[], lost: number): strin
   for (const report of reports) {
     const key = [report.operation, report.target, report.command, report.error, report.audit].join('\0');
     const same = seen.get(key);
-    if (same) same.count++;
-    else seen.set(key, { report, count: 1 });
+    if (same) same.count += report.count;
+    else seen.set(key, { report, count: report.count });
   }
   const lines = [...seen.values()].map(({ report, count }) => `jailrun: ${formatDenial(report, count)}`);
   if (lost > 0)

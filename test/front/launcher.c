@@ -203,7 +203,8 @@ static void make_pod(struct options *options, int fds[JR_PLAN_FDS])
 {
 	struct jr_plan *plan = &options->plan;
 	struct jr_pod pod = {.flags = JR_TASK_ENTRY};
-	struct jr_counters counters = {.denials = options->denials, .keep = JR_KEPT_DENIALS};
+	struct jr_counters counters = {
+	    .denials = options->denials, .kept = options->denials, .keep = JR_KEPT_DENIALS};
 	struct {
 		struct jr_denial_key key;
 		struct jr_denial value;
@@ -227,7 +228,7 @@ static void make_pod(struct options *options, int fds[JR_PLAN_FDS])
 	set_entry(fds[JR_PLAN_ENROLLMENT], &plan->pod, &plan->pod);
 	set_entry(fds[JR_PLAN_PODS], &plan->pod, &pod);
 	set_entry(fds[JR_PLAN_COUNTERS], &plan->pod, &counters);
-	for (denial.key.sequence = 1; denial.key.sequence <= options->denials; denial.key.sequence++)
+	for (denial.key.slot = 1; denial.key.slot <= options->denials; denial.key.slot++)
 		set_entry(fds[JR_PLAN_DENIALS], &denial.key, &denial.value);
 }
 

@@ -108,7 +108,9 @@ describe('with pinned maps', () => {
     test('that is made has its entry, its role and its enrollment', () => {
       kernel.createPod({ id: 42n, role, flags: 1, keep: 5 });
       assert.deepEqual(lookup('cgroup_enrollment', keyOf(42n)), keyOf(42n));
-      assert.deepEqual(kernel.listPods(), [{ id: 42n, role: 7n, flags: 1, denials: 0n, lost: 0n, keep: 5 }]);
+      assert.deepEqual(kernel.listPods(), [
+        { id: 42n, role: 7n, flags: 1, denials: 0n, lost: 0n, kept: 0n, keep: 5 },
+      ]);
       assert.deepEqual(lookup('roles', keyOf(7n)), role.role);
     });
     test('that is removed leaves nothing', () => {
@@ -230,11 +232,16 @@ describe('with pinned maps', () => {
   /** What the programs do at a denial. */
   function addDenials(pod: bigint, count: bigint, lost = 0n): void {
     const encoded = lookup('pod_counters', keyOf(pod)) as Uint8Array;
-    const counters = Counters.encode({ ...Counters.decode(encoded), denials: count + lost, lost });
+    const counters = Counters.encode({
+      ...Counters.decode(encoded),
+      denials: count + lost,
+      kept: count + lost,
+      lost,
+    });
     addon.mapUpdate(kernel.mapFd('pod_counters'), keyOf(pod), counters, UpdateFlag.EXIST);
     for (let sequence = 1n; sequence <= count; sequence++) {
       const denial = { ...Denial.decode(new Uint8Array(Denial.size)), pod, sequence };
-      const key = DenialKey.encode({ pod, sequence });
+      const key = DenialKey.encode({ pod, slot: sequence });
       addon.mapUpdate(kernel.mapFd('pod_denials'), key, Denial.encode(denial), UpdateFlag.ANY);
     }
   }

@@ -199,6 +199,7 @@ roles:
       read: [${join(root, 'build/mover')}]
       write: [${area}/a, ${area}/b, ${area}/a/d2/x/secret]
       deny: ["${area}/*/d?/x"]
+    allow: [nice]
 `,
   );
   before(() => {
