@@ -295,6 +295,7 @@ enum jr_reason {
 	JR_REASON_CHOSEN_NAME = 10, /* an abstract name of the kernel's choice */
 	JR_REASON_CONFIGURES = 11,  /* would change addresses, routes or links */
 	JR_REASON_ROUTED = 12,      /* would name hosts for a packet to go by */
+	JR_REASON_LINK = 13,        /* a rule's own path would become a symbolic link, which rules follow */
 	JR_REASON_OWN = 20,         /* it belongs to what holds the jails: no role may */
 	JR_REASON_JIT = 21,         /* the role says `jit: none` */
 	JR_REASON_NAMELESS = 22,    /* a memfd or a deleted file, which no path leads to */

@@ -254,6 +254,7 @@ export const Reason = {
   CHOSEN_NAME: 10,
   CONFIGURES: 11,
   ROUTED: 12,
+  LINK: 13,
   OWN: 20,
   JIT: 21,
   NAMELESS: 22,
