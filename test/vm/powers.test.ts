@@ -41,7 +41,19 @@ const rows = (): Record<string, Row[]> => ({
     { name: 'change its groups', act: ['setgroups'], hook: capable },
   ],
   setpcap: [{ name: 'drop a bounding capability', act: ['bset'], hook: capable }],
-  setfcap: [],
+  setfcap: [
+    { name: 'give a file a set-id bit', act: ['chmod_set_id', `${area}/changed`], hook: 'path_chmod' },
+    { name: 'make a file that has one', act: ['create_set_id', `${area}/created`], hook: 'path_mknod' },
+    { name: 'make one by mknod', act: ['mknod_set_id', `${area}/made`], hook: 'path_mknod' },
+    { name: 'name a file that has one', act: ['link_set_id', area, `${area}/linked`], hook: 'path_link' },
+  ],
+  cgroup: [
+    {
+      name: 'have a child born in another cgroup',
+      act: ['clone_into', '/sys/fs/cgroup'],
+      hook: 'task_alloc',
+    },
+  ],
   chroot: [{ name: 'chroot', act: ['chroot'], hook: capable }],
   mknod: [{ name: 'make a device node', act: ['mknod', `${area}/node`], hook: capable }],
   linux_immutable: [],
@@ -55,6 +67,8 @@ const rows = (): Record<string, Row[]> => ({
       hook: 'file_fcntl',
     },
     { name: 'do so by F_SETOWN_EX', act: ['setown_ex', pidOfOutside()], hook: 'file_fcntl' },
+    { name: 'let a terminal do so', act: ['tty_async'], hook: 'file_fcntl' },
+    { name: 'let a terminal do so by FIOASYNC', act: ['tty_fioasync'], hook: 'file_ioctl' },
     { name: 'do so by SIOCSPGRP', act: ['siocspgrp', pidOfOutside()], hook: 'file_ioctl' },
   ],
   ptrace: [
@@ -219,10 +233,8 @@ const rows = (): Record<string, Row[]> => ({
 
 /** What needs a second power or is nowhere asked, or whose twin would change the host. */
 const untested = [
-  'setfcap',
   'linux_immutable',
   'lease',
-  'cgroup',
   'wake_alarm',
   'block_suspend',
   'net_admin',

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* handle FILE: by its handle, from what the handle was made for */
@@ -41,7 +42,7 @@ static const char *race(void)
 		unlink(name);
 		symlink(argument[0], name);
 	}
-	for (int i = 0; i < 2000 && !read; i++) {
+	for (time_t end = time(NULL) + 2; !read && time(NULL) < end;) {
 		int fd = open(name, O_RDONLY);
 
 		read = secret_in(fd);
@@ -101,9 +102,14 @@ static const char *replace(void)
 	if (argument[2]) {
 		snprintf(beside, sizeof(beside), "%s/beside", argument[2]);
 		unlink(beside);
-		if (!symlink(argument[1], beside) &&
-		    (!link(beside, argument[0]) || !rename(beside, argument[0])))
+		if (symlink(argument[1], beside))
+			return NULL;
+		if (!link(beside, argument[0]) || !rename(beside, argument[0]))
 			return "it moved a link";
+		close(open(argument[0], O_WRONLY | O_CREAT, 0600));
+		if (!renameat2(AT_FDCWD, beside, AT_FDCWD, argument[0], RENAME_EXCHANGE) ||
+		    !renameat2(AT_FDCWD, argument[0], AT_FDCWD, beside, RENAME_EXCHANGE))
+			return "it exchanged a file and a link";
 	}
 	return NULL;
 }

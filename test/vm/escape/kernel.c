@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/if.h>
 #include <linux/netlink.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -168,10 +169,26 @@ static const char *type(void)
 {
 	int fd = open(argument[0], O_RDWR | O_NOCTTY);
 
-	setsid();
-	if (ioctl(fd, TIOCSCTTY, 1) && fd < 0)
-		return NULL;
 	return ioctl(fd, TIOCSTI, "x") ? NULL : "it typed on a terminal";
+}
+
+/*
+ * terminal-signal TERMINAL: a terminal whose descriptor has no owner yet signals the process group in its
+ * foreground, as often as somebody types there. F_SETFL and FIOASYNC both ask it to.
+ */
+static const char *terminal_signal(void)
+{
+	int on = 1;
+
+	for (int i = 0; i < 2; i++) {
+		int fd = open(argument[0], O_RDWR | O_NOCTTY);
+
+		fcntl(fd, F_SETSIG, SIGWINCH);
+		if (i ? ioctl(fd, FIOASYNC, &on) : fcntl(fd, F_SETFL, O_ASYNC))
+			continue;
+		usleep(1500 * 1000);
+	}
+	return NULL;
 }
 
 const struct way kernel_ways[] = {
@@ -186,5 +203,6 @@ const struct way kernel_ways[] = {
     {"loop", loop},
     {"release-agent", release_agent},
     {"type", type},
+    {"terminal-signal", terminal_signal},
     {NULL, NULL},
 };

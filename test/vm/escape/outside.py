@@ -3,6 +3,7 @@
 # and then a line for each thing that was done to it.
 import array
 import ctypes
+import fcntl
 import json
 import os
 import pty
@@ -10,6 +11,8 @@ import select
 import signal
 import socket
 import sys
+import termios
+import time
 
 SECRET = b"known outside"
 directory, *names = sys.argv[1:]
@@ -21,7 +24,10 @@ with open(path, "wb") as file:
 secret = os.open(path, os.O_RDONLY)
 os.unlink(path)
 master, slave = pty.openpty()
-signal.signal(signal.SIGURG, lambda *_: print("signalled", flush=True))
+# Its own terminal: the process group in the foreground is this one.
+fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGURG, lambda *_: os.write(1, b"signalled by another\n"))
+signal.signal(signal.SIGWINCH, lambda *_: os.write(1, b"signalled by its terminal\n"))
 
 
 def listener(name, kind):
@@ -42,10 +48,16 @@ uevents.bind((0, 3))
 place = {"pid": os.getpid(), "address": ctypes.addressof(memory), "fd": secret, "terminal": os.ttyname(slave)}
 print(json.dumps(place), flush=True)
 
+typed = 0
 while True:
-    for ready in select.select([master, uevents, *servers], [], [])[0]:
+    # Somebody types.
+    if time.monotonic() > typed + 0.5:
+        typed = time.monotonic()
+        os.write(master, b"\n")
+    for ready in select.select([master, uevents, *servers], [], [], 0.5)[0]:
         if ready == master:
-            print("terminal", os.read(master, 100), flush=True)
+            if b"shouted" in os.read(master, 1000):
+                print("shouted at", flush=True)
         elif ready == uevents:
             if b"escape" in uevents.recv(4096):
                 print("uevent", flush=True)

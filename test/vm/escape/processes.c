@@ -162,7 +162,7 @@ static const char *outlive(void)
 		_exit(0);
 	while (kill(program, 0) == 0)
 		usleep(100 * 1000);
-	usleep(1000 * 1000);
+	usleep(500 * 1000);
 	_exit(open(argument[0], O_WRONLY | O_CREAT, 0600) < 0);
 }
 
