@@ -153,8 +153,9 @@ function deputyWays(role: ResolvedRole, compiled: CompiledRole, mounts: readonly
   const grants = (path: string, access: number): number | undefined => {
     const { object, fault } = follow(toByteString(path), links);
     const mounted = fault === undefined && objectAt(fromByteString(object), mounts);
-    const decision = mounted && decide(compiled, { ...mounted, access });
-    return decision && decision.granted ? decision.rule : undefined;
+    if (!mounted) return undefined;
+    const { granted, rule } = decide(compiled, { ...mounted, access });
+    return granted ? rule : undefined;
   };
   const asked = [
     { access: Access.WRITE, sections: ['files.write'], may: 'write' },
