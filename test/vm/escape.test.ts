@@ -19,7 +19,7 @@ import {
 import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { attach, detach, root, run, until, writePolicy } from './jail.js';
+import { attach, detach, jailrun, root, run, until, writePolicy } from './jail.js';
 
 const sources = join(root, 'test/vm/escape');
 const programs = {
@@ -452,6 +452,12 @@ describe('a jail', () => {
   test('ends with its command, whatever other child that gives its supervisor', () => {
     const { status, stdout } = run(['--role', 'restricted', '--', ...programs.c], { input: 'sibling\n' });
     assert.deepEqual([status, stdout], [0, 'achieved: \n']);
+  });
+  test('starts no other that may do more', () => {
+    const freer = [jailrun, '--role', 'permissive', '--', '/bin/echo', 'ran'];
+    assert.equal(spawnSync(freer[0] ?? '', freer.slice(1), { encoding: 'utf8' }).stdout, 'ran\n');
+    const { status, stdout } = run(['--policy', policy, '--role', 'wide', '--', ...freer]);
+    assert.deepEqual([status, stdout], [125, '']);
   });
 });
 
