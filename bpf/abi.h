@@ -292,9 +292,10 @@ enum jr_reason {
 	JR_REASON_UNCLEAR = 9,     /* an address by which the kernel could mean several hosts */
 	JR_REASON_CHOSEN_NAME = 10, /* an abstract name of the kernel's choice */
 	JR_REASON_ROUTED = 11,      /* would name hosts for a packet to go by */
-	JR_REASON_OWN = 12,         /* it belongs to what holds the jails: no role may */
-	JR_REASON_JIT = 13,         /* the role says `jit: none` */
-	JR_REASON_NAMELESS = 14,    /* a memfd or a deleted file, which no path leads to */
+	JR_REASON_LINK = 12,        /* a rule's own path would become a symbolic link, which rules follow */
+	JR_REASON_OWN = 13,         /* it belongs to what holds the jails: no role may */
+	JR_REASON_JIT = 14,         /* the role says `jit: none` */
+	JR_REASON_NAMELESS = 15,    /* a memfd or a deleted file, which no path leads to */
 };
 
 /*

@@ -7,6 +7,9 @@
  * path_rename, path_truncate, path_chmod, path_chown: changes to names, sizes and modes.
  * path_notify: watching a directory tells its names, as reading it does.
  *
+ * A file with a set-id bit is a program that others run as its owner, outside of the jail, so path_chmod,
+ * path_mknod and path_link, which could make one, take `setfcap` for it as file capabilities do.
+ *
  * The path_* hooks are taken rather than inode_*: they run once on overlayfs and see the dentry that
  * the caller named.
  *
@@ -199,6 +202,41 @@ static __always_inline int deny_change(struct dentry *dentry, __u32 hook_operati
 	return deny_path(jail, (__u64)dentry, JR_ACCESS_WRITE, hook_operation);
 }
 
+static __always_inline bool is_symlink(struct dentry *dentry)
+{
+	return (BPF_CORE_READ(dentry, d_inode, i_mode) & S_IFMT) == S_IFLNK;
+}
+
+/*
+ * True where a rule names just the object that access_of() walked to, and not one above it. The launcher
+ * follows the links in a rule's path, so who makes one there says what the rule will be about when the role
+ * starts the next time. Wildcards are not followed, and their last step has another key.
+ */
+static __always_inline bool is_named_by_rule(struct jail *jail)
+{
+	struct jr_rule *now = &jail->now, *above = &jail->above;
+
+	return jail->depth && jail->key.kind == JR_KEY_NAME &&
+	       (now->rule != above->rule || now->exec_rule != above->exec_rule ||
+		now->connect_rule != above->connect_rule || now->bind_rule != above->bind_rule);
+}
+
+/* Denies a link where a rule has its name. */
+static __noinline int deny_link_at_rule(struct jail *jail, __u64 dentry_address, __u32 hook_operation)
+{
+	begin_denial(jail, hook_operation >> 16, hook_operation & 0xffff)->reason = JR_REASON_LINK;
+	name_target(jail, dentry_address);
+	return deny(jail, EACCES);
+}
+
+/* Returns 1 where a file of this mode would be made that gives others its owner's rights. */
+static __always_inline int deny_set_id(__u32 mode, __u32 hook)
+{
+	if (!(mode & S_ISUID) && (mode & (S_ISGID | S_IXGRP)) != (S_ISGID | S_IXGRP))
+		return 0;
+	return need_power(JR_POWER_SETFCAP, hook);
+}
+
 struct move {
 	struct dentry *from;
 	struct dentry *to;
@@ -225,14 +263,18 @@ static __always_inline bool is_directory(struct dentry *dentry)
  */
 static __noinline int deny_move(struct jail *jail, struct move *move)
 {
+	bool back_to_rule;
 	struct jr_rule old;
 
 	note_overlay(jail, move->from, 0);
 	if (deny_path(jail, (__u64)move->from, JR_ACCESS_WRITE, move->leaving))
 		return EACCES;
 	old = jail->now;
+	back_to_rule = move->exchange && is_named_by_rule(jail) && is_symlink(move->to);
 	if (deny_path(jail, (__u64)move->to, JR_ACCESS_WRITE, move->arriving))
 		return EACCES;
+	if (back_to_rule || (is_named_by_rule(jail) && is_symlink(move->from)))
+		return deny_link_at_rule(jail, (__u64)move->to, move->arriving) ? EACCES : 0;
 	/* What is being audited goes on although it was denied. */
 	if (!(old.access & jail->now.access & JR_ACCESS_WRITE))
 		return 0;
@@ -249,16 +291,18 @@ more:
 	return deny(jail, EXDEV) ? EXDEV : 0;
 }
 
-/* True where both names are known to be worth the same to a file. Directories are compared with what they
- * hold. */
+/*
+ * True where both names are known to be worth the same to a file. Directories are compared with what they
+ * hold, and of links it is asked whether a rule would follow them.
+ */
 static __always_inline bool moves_freely(struct jail *jail, struct dentry *from, struct dentry *to,
 					 bool exchange)
 {
 	__u32 old = known_access(jail, from);
 	__u32 new = known_access(jail, to);
 
-	if (!(old & new &JR_ACCESS_WRITE) || old != new || is_directory(from) ||
-	    (exchange && is_directory(to)))
+	if (!(old & new &JR_ACCESS_WRITE) || old != new || is_directory(from) || is_symlink(from) ||
+	    (exchange && (is_directory(to) || is_symlink(to))))
 		return false;
 	note_overlay(jail, from, old);
 	return true;
@@ -281,6 +325,8 @@ int BPF_PROG(jr_path_mknod, struct path *dir, struct dentry *dentry, __u16 mode)
 		return verdict(deny_socket_path(jail, (__u64)dentry, HOOK_OPERATION(PATH_MKNOD, BIND)),
 			       EACCES);
 	}
+	if (deny_set_id(mode, JR_HOOK_PATH_MKNOD))
+		return verdict(1, EPERM);
 	return verdict(deny_change(dentry, HOOK_OPERATION(PATH_MKNOD, CREATE)), EACCES);
 }
 
@@ -293,7 +339,17 @@ int BPF_PROG(jr_path_mkdir, struct path *dir, struct dentry *dentry)
 SEC("lsm/path_symlink")
 int BPF_PROG(jr_path_symlink, struct path *dir, struct dentry *dentry)
 {
-	return verdict(deny_change(dentry, HOOK_OPERATION(PATH_SYMLINK, CREATE)), EACCES);
+	__u32 hook_operation = HOOK_OPERATION(PATH_SYMLINK, CREATE);
+	struct jail *jail = current_jail();
+
+	if (!jail || any_file(jail, dentry))
+		return 0;
+	note_overlay(jail, dentry, 0);
+	if (deny_path(jail, (__u64)dentry, JR_ACCESS_WRITE, hook_operation))
+		return verdict(1, EACCES);
+	if (!is_named_by_rule(jail))
+		return 0;
+	return verdict(deny_link_at_rule(jail, (__u64)dentry, hook_operation), EACCES);
 }
 
 SEC("lsm/path_link")
@@ -302,7 +358,13 @@ int BPF_PROG(jr_path_link, struct dentry *old_dentry, struct path *new_dir, stru
 	struct jail *jail = current_jail();
 	struct move move;
 
-	if (!jail || any_file(jail, old_dentry) || moves_freely(jail, old_dentry, new_dentry, false))
+	/* O_TMPFILE gives a file its mode before it has a name. */
+	if (!jail)
+		return 0;
+	if (!BPF_CORE_READ(old_dentry, d_inode, i_nlink) &&
+	    deny_set_id(BPF_CORE_READ(old_dentry, d_inode, i_mode), JR_HOOK_PATH_LINK))
+		return verdict(1, EPERM);
+	if (any_file(jail, old_dentry) || moves_freely(jail, old_dentry, new_dentry, false))
 		return 0;
 	move = (struct move){
 	    .from = old_dentry,
@@ -355,8 +417,13 @@ int BPF_PROG(jr_path_truncate, struct path *path)
 }
 
 SEC("lsm/path_chmod")
-int BPF_PROG(jr_path_chmod, struct path *path)
+int BPF_PROG(jr_path_chmod, struct path *path, __u16 mode)
 {
+	/* On a directory they say who owns what is made there. */
+	if (mode & (S_ISUID | S_ISGID) &&
+	    (BPF_CORE_READ(path, dentry, d_inode, i_mode) & S_IFMT) != S_IFDIR &&
+	    deny_set_id(mode, JR_HOOK_PATH_CHMOD))
+		return verdict(1, EPERM);
 	return verdict(deny_change(path->dentry, HOOK_OPERATION(PATH_CHMOD, WRITE)), EACCES);
 }
 

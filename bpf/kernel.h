@@ -84,6 +84,10 @@ enum {
 #define S_IFREG 0100000
 #define S_IFSOCK 0140000
 #define S_IFBLK 0060000
+#define S_IFLNK 0120000
+#define S_ISUID 04000
+#define S_ISGID 02000
+#define S_IXGRP 010
 #define S_IFCHR 0020000
 #define MEM_MAJOR 1
 #define PROT_READ 1
@@ -117,6 +121,7 @@ enum {
 
 /* include/linux/sched.h */
 #define PF_IO_WORKER 0x00000010
+#define CLONE_INTO_CGROUP 0x200000000ul
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 

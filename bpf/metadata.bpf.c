@@ -142,7 +142,7 @@ static __always_inline bool changes_file(__u32 command)
 }
 
 /* The power that a command takes; 0 for none. */
-static __always_inline __u32 power_for(__u32 command)
+static __always_inline __u32 power_for(struct file *file, __u32 command)
 {
 	switch (command) {
 	case 0x5412: /* TIOCSTI, types what another program on the terminal then reads */
@@ -152,6 +152,8 @@ static __always_inline __u32 power_for(__u32 command)
 	case 0x8901: /* FIOSETOWN */
 	case 0x8902: /* SIOCSPGRP, both as F_SETOWN_EX in process.bpf.c */
 		return JR_POWER_SIGNAL;
+	case 0x5452: /* FIOASYNC, as F_SETFL there */
+		return (file->f_inode->i_mode & S_IFMT) == S_IFCHR ? JR_POWER_SIGNAL : 0;
 	default:
 		return 0;
 	}
@@ -181,7 +183,7 @@ static __always_inline int ioctl_verdict(struct file *file, __u32 command, __u32
 
 	if (!jail)
 		return 0;
-	power = power_for(command);
+	power = power_for(file, command);
 	if (power && !has_power(jail, power))
 		return verdict(deny_power(jail, power, 0, hook_operation >> 16), EPERM);
 	return verdict(deny_ioctl(jail, file, command, hook_operation), EACCES);

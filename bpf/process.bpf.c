@@ -2,10 +2,10 @@
 /*
  * Other processes. Those of the same pod are free; those outside take a power.
  * task_kill: signals, pidfd_send_signal and kill(pid, 0) included.
- * file_fcntl (F_SETOWN): whom a descriptor's signals go to, which are sent later and by nobody in particular.
- * ptrace_access_check: attaching, process_vm_readv, kcmp, pidfd_getfd, and what /proc/PID guards by the same
- * right (mem, environ, maps, fd, root, cwd, exe, ns, …); process_madvise and move_pages ask it, too.
- * ptrace_traceme: an outside tracer could be made to act on what the jail chose.
+ * file_fcntl (F_SETOWN, O_ASYNC on a terminal): whom a descriptor's signals go to, which are sent later and
+ * by nobody in particular. ptrace_access_check: attaching, process_vm_readv, kcmp, pidfd_getfd, and what
+ * /proc/PID guards by the same right (mem, environ, maps, fd, root, cwd, exe, ns, …); process_madvise and
+ * move_pages ask it, too. ptrace_traceme: an outside tracer could be made to act on what the jail chose.
  * task_setnice, task_setioprio, task_setscheduler (affinity, too), task_setrlimit, task_movememory.
  * ipc_permission and the hooks of shared memory, semaphores and message queues: an object of System V belongs
  * to the pod in which it was made.
@@ -47,12 +47,16 @@ int BPF_PROG(jr_task_kill, struct task_struct *task, void *info)
 	return verdict(deny_outside(task, JR_POWER_SIGNAL, JR_HOOK_TASK_KILL), EPERM);
 }
 
+#define F_SETFL 4
 #define F_SETOWN 8
 #define F_SETOWN_EX 15
+#define O_ASYNC 020000
 
 /*
- * Returns 1 unless the owner is to be nobody or the caller. F_SETOWN_EX has the owner in the caller's memory,
- * where another thread could change it.
+ * Returns 1 unless the owner is to be nobody or the caller. A terminal's descriptor that is to signal and has
+ * no owner gets the process group in the terminal's foreground (__tty_fasync()), and which files are
+ * terminals cannot be told from other devices here. F_SETOWN_EX has the owner in the caller's memory, where
+ * another thread could change it.
  */
 SEC("lsm/file_fcntl")
 int BPF_PROG(jr_file_fcntl, struct file *file, unsigned int command, unsigned long argument)
@@ -60,9 +64,11 @@ int BPF_PROG(jr_file_fcntl, struct file *file, unsigned int command, unsigned lo
 	struct jail *jail = current_jail();
 	__s32 owner = (__s32)argument;
 
-	if (!jail || (command != F_SETOWN && command != F_SETOWN_EX))
+	if (!jail || has_power(jail, JR_POWER_SIGNAL))
 		return 0;
-	if (has_power(jail, JR_POWER_SIGNAL))
+	if (command == F_SETFL && argument & O_ASYNC && (file->f_inode->i_mode & S_IFMT) == S_IFCHR)
+		return verdict(deny_power(jail, JR_POWER_SIGNAL, 0, JR_HOOK_FILE_FCNTL), EPERM);
+	if (command != F_SETOWN && command != F_SETOWN_EX)
 		return 0;
 	if (command == F_SETOWN && (!owner || owner == (__s32)(bpf_get_current_pid_tgid() >> 32)))
 		return 0;

@@ -251,9 +251,10 @@ export const Reason = {
   UNCLEAR: 9,
   CHOSEN_NAME: 10,
   ROUTED: 11,
-  OWN: 12,
-  JIT: 13,
-  NAMELESS: 14,
+  LINK: 12,
+  OWN: 13,
+  JIT: 14,
+  NAMELESS: 15,
 } as const;
 export type Reason = (typeof Reason)[keyof typeof Reason];
 

@@ -3,7 +3,7 @@ import { resolve as resolvePath } from 'node:path';
 import { Access, Scope } from '../abi.js';
 import { type CompiledRole, decide } from '../profiles/compile.js';
 import { readPolicy } from '../profiles/load.js';
-import { follow, fromByteString, toByteString } from '../profiles/locate.js';
+import { follow, fromByteString, splitPath, toByteString } from '../profiles/locate.js';
 import { type Mount, objectAt } from '../profiles/mounts.js';
 import {
   describeProblem,
@@ -112,20 +112,122 @@ function powerWays({ allow }: ResolvedRole): string[] {
   return names.map((name) => `allow: [${name}], by which root in it can get out: ${powers[name]?.lets}`);
 }
 
+/**
+ * What others outside of a jail act upon, as patterns of paths: the set @deputies with the sets that it names.
+ * Who writes them, or connects to the sockets among them, has work done outside.
+ */
+function deputies(): string[] {
+  const sets = new Map(
+    readBuiltIn()
+      .policies()
+      .flatMap(({ sets }) => sets)
+      .map(({ name, entries }) => [name, entries.map(({ value }) => value)]),
+  );
+  const expand = (name: string): string[] =>
+    (sets.get(name) ?? []).flatMap((value) => (value.startsWith('@') ? expand(value.slice(1)) : [value]));
+  return expand('deputies');
+}
+
+/** The same for abstract names, byte strings as rules have them. No other list needs them. */
+const abstractDeputies: Readonly<Record<string, string>> = {
+  '/tmp/.X11-unix/X*': 'X types, and tells what others type',
+  '/tmp/.ICE-unix/*': 'sessions of desktops',
+  '/tmp/dbus-*': 'a session’s D-Bus starts services',
+  '/containerd-shim/*': 'containerd’s shims start programs in containers',
+  'containerd-shim*': 'the same of older ones',
+  '/org/kernel/linux/storage/multipathd': 'multipathd manages disks',
+  ISCSIADM_ABSTRACT_NAMESPACE: 'iscsid attaches disks',
+  '/com/ubuntu/upstart': 'upstart starts services',
+};
+
 /** What the role may write, or connect to, that others outside act upon. */
 function deputyWays(role: ResolvedRole, compiled: CompiledRole, mounts: readonly Mount[]): string[] {
-  if (role.files === Scope.ANY) return ['files: any, so root in it can write what others outside act upon'];
-  const deputies = readBuiltIn()
-    .policies()
-    .flatMap(({ sets }) => sets)
-    .find(({ name }) => name === 'deputies');
+  const network =
+    role.network === Scope.ANY
+      ? ['network: any, so root in it can have services outside act for it, by their sockets']
+      : abstractWays(role, compiled);
+  if (role.files === Scope.ANY)
+    return ['files: any, so root in it can write what others outside act upon', ...network];
   const links = hostLinks(new Set());
-  const open = (deputies?.entries ?? []).filter(({ value }) => {
-    const { object, fault } = follow(toByteString(value), links);
+  const objectOf = (path: string) => fromByteString(follow(toByteString(path), links).object);
+  const grants = (path: string, access: number): number | undefined => {
+    const { object, fault } = follow(toByteString(path), links);
     const mounted = fault === undefined && objectAt(fromByteString(object), mounts);
-    return mounted && decide(compiled, { ...mounted, access: Access.WRITE }).granted;
+    if (!mounted) return undefined;
+    const { granted, rule } = decide(compiled, { ...mounted, access });
+    return granted ? rule : undefined;
+  };
+  const asked = [
+    { access: Access.WRITE, sections: ['files.write'], may: 'write' },
+    // Under any and none no rule decides, and who may write a socket may connect to it.
+    { access: Access.CONNECT, sections: ['network.connect'], may: 'connect to' },
+  ].filter(({ access }) => access === Access.WRITE || role.network === Scope.RULES);
+  const files = asked.flatMap(({ access, sections, may }) => {
+    const found = new Map<number, Set<string>>();
+    const note = (rule: number | undefined, path: string) => {
+      if (rule) found.set(rule, (found.get(rule) ?? new Set()).add(path));
+    };
+    const written = compiled.rules.filter(({ section }) => sections.includes(section));
+    for (const deputy of deputies()) {
+      note(grants(example(deputy), access), deputy);
+      for (const { text } of written) {
+        const path = text.replace(/^unix:/, '');
+        if (path.startsWith('/') && liesBelow(objectOf(path), objectOf(deputy)))
+          note(grants(example(path), access), path);
+      }
+    }
+    // What a role may write it may connect to, too, and was said.
+    return [...found]
+      .filter(([rule]) => sections.includes(compiled.rules[rule - 1]?.section ?? ''))
+      .map(([, paths]) => `it may ${may} ${few([...paths])}, which others outside act upon`);
   });
-  return open.map(({ value }) => `it may write ${value}, which others outside act upon`);
+  return [...files, ...network];
+}
+
+function abstractWays({ abstracts }: ResolvedRole, compiled: CompiledRole): string[] {
+  return Object.entries(abstractDeputies).flatMap(([deputy, why]) => {
+    const names = abstracts
+      .filter(({ section, name }) => section === 'network.connect' && mayMeet(name, deputy))
+      .flatMap(({ name }) => [example(name), example(deputy)]);
+    const open = names.some((name) => decide(compiled, { direction: 'connect', name }).granted);
+    return open ? [`it may connect to unix:@${deputy}: ${why}`] : [];
+  });
+}
+
+/** A path or a name that the pattern matches. */
+function example(pattern: string): string {
+  return pattern.replace(/\[([^\]!])[^\]]*\]/g, '$1').replace(/\*+|\?|\[[^\]]*\]/g, 'x');
+}
+
+/** Whether a path that `pattern` matches may be one that `deputy` matches, or lie below such a one. */
+function liesBelow(pattern: string, deputy: string): boolean {
+  const [below, above] = [splitPath(pattern), splitPath(deputy)];
+  const deep = below.indexOf('**');
+  if (deep >= 0) return above.slice(0, deep).every((name, i) => mayMeet(below[i] ?? '', name));
+  return below.length >= above.length && above.every((name, i) => mayMeet(below[i] ?? '', name));
+}
+
+/** Whether there may be a name that both match. A character of a set counts as any. */
+function mayMeet(a: string, b: string): boolean {
+  const [tokens, others] = [a, b].map((text) => text.match(/\*+|\[[^\]]+\]|./gs) ?? []);
+  const meet = (i: number, j: number): boolean => {
+    const [one, other] = [tokens?.[i], others?.[j]];
+    if (one === undefined && other === undefined) return true;
+    if (one?.startsWith('*')) return meet(i + 1, j) || (other !== undefined && meet(i, j + 1));
+    if (other?.startsWith('*')) return meet(i, j + 1) || (one !== undefined && meet(i + 1, j));
+    if (one === undefined || other === undefined) return false;
+    return (
+      (one === other || one.length > 1 || other.length > 1 || one === '?' || other === '?') &&
+      meet(i + 1, j + 1)
+    );
+  };
+  return meet(0, 0);
+}
+
+/** The first of them, and how many more. */
+function few(names: readonly string[]): string {
+  const shown = names.slice(0, 3).join(', ');
+  return names.length > 3 ? `${shown} and ${names.length - 3} more` : shown;
 }
 
 /** In the order of the files and their lines, and each once: roles share rules. */

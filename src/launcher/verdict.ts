@@ -39,6 +39,8 @@ const reasons: Partial<Record<number, string>> = {
   [Reason.UNCLEAR]: 'its control data may make this address another one; name the host',
   [Reason.CHOSEN_NAME]: 'the kernel would choose its name; network.bind: ["unix:@*"] allows it',
   [Reason.ROUTED]: 'it would name hosts for packets to go by; network: any allows it',
+  [Reason.LINK]:
+    'a rule names this path and would follow the link, when the role starts again; link something below it',
   [Reason.OWN]: 'it belongs to what holds the jails, which no role may touch',
   [Reason.JIT]: 'the role says jit: none',
   [Reason.NAMELESS]: 'no path leads to it any more, or ever did',

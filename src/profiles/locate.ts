@@ -49,16 +49,55 @@ export function locate(role: ResolvedRole, readLink: ReadLink): LocatedRole {
   const problems: PolicyProblem[] = [];
   const read = remember(readLink);
   const paths: LocatedRole['paths'] = [];
+  const followed: { rule: PathRule; link: string }[] = [];
   for (const rule of role.paths) {
     const { path, pattern } = splitPattern(toByteString(pathOf(rule)));
-    const { object, links, fault } = follow(path, read);
+    const { object, links, way, fault } = follow(path, read);
+    if (!rule.section.endsWith('.deny'))
+      followed.push(
+        ...way
+          .slice(1)
+          .filter((at) => read(at) !== undefined)
+          .map((link) => ({ rule, link })),
+      );
     if (fault) problems.push(problemOf(rule, fault));
     // What a wildcard matches is no link's name but an object's.
     else if (pattern.length > 0) paths.push({ ...rule, places: [{ path: object, pattern }] });
     else paths.push({ ...rule, places: [...links, object].map((path) => ({ path, pattern: [] })) });
   }
+  for (const { rule, link } of followed) {
+    const changing = whoMayReplace(link, paths);
+    if (changing)
+      problems.push(
+        problemOf(
+          rule,
+          `leads through the symbolic link ${fromByteString(link)}, which the role may replace (${changing.section}: ${changing.text}), so that it could lead anywhere; name the object itself, or keep the link elsewhere`,
+        ),
+      );
+  }
   if (problems.length > 0) throw new PolicyError(problems);
   return { ...role, paths };
+}
+
+/**
+ * The rule by which the role may put another link in the place of this one; the next start would follow that.
+ * A rule's own path is not among what it may replace by a link: the kernel side keeps it from that. Who may
+ * write everything gains nothing. Wildcards are not looked at.
+ */
+function whoMayReplace(link: string, paths: LocatedRole['paths']): PathRule | undefined {
+  const above = paths
+    .filter(({ section }) => section.startsWith('files.'))
+    .flatMap((rule) => rule.places.map(({ path, pattern }) => ({ rule, path, pattern })))
+    .filter(({ path, pattern }) => pattern.length === 0 && path !== '/' && covers(path, link))
+    .sort((a, b) => b.path.length - a.path.length);
+  const [nearest] = above;
+  const decisive = above.filter(({ path }) => path === nearest?.path).map(({ rule }) => rule);
+  if (nearest?.path === link || decisive.some(({ section }) => section === 'files.deny')) return undefined;
+  return decisive.find(({ section }) => section === 'files.write');
+}
+
+function covers(path: string, below: string): boolean {
+  return below === path || below.startsWith(`${path}/`);
 }
 
 /** Splits a rule's path before its first component with wildcards. */

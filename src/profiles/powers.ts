@@ -31,7 +31,12 @@ export const powers: Readonly<Record<string, PowerEntry>> = {
     hooks: 'capable (CAP_SETUID, CAP_SETGID), bprm_creds_from_file, no_new_privs',
   },
   setpcap: capability(Power.SETPCAP, 'change the sets of capabilities that are inherited'),
-  setfcap: capability(Power.SETFCAP, 'give files capabilities'),
+  setfcap: {
+    bits: [Power.SETFCAP],
+    lets: 'give files capabilities and set-id bits, with which others run them outside of the jail',
+    hooks: 'capable (CAP_SETFCAP), path_chmod, path_mknod, path_link',
+    escapes: true,
+  },
   chroot: capability(Power.SYS_CHROOT, 'chroot'),
   mknod: capability(Power.MKNOD, 'make device nodes'),
   linux_immutable: capability(Power.LINUX_IMMUTABLE, 'set and clear the immutable and append-only flags'),
@@ -81,8 +86,8 @@ export const powers: Readonly<Record<string, PowerEntry>> = {
   },
   cgroup: {
     bits: [Power.CGROUP],
-    lets: 'change cgroups, where path rules grant it; never those of pods',
-    hooks: 'file_open, path_*',
+    lets: 'change cgroups, where path rules grant it, never those of pods; have children born in other cgroups',
+    hooks: 'file_open, path_*, task_alloc (CLONE_INTO_CGROUP)',
   },
   hostname: {
     bits: [Power.HOSTNAME],

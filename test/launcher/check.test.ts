@@ -49,8 +49,64 @@ describe('check', () => {
       [
         'ways.yaml:3: warning: roles.way: allow: [module], by which root in it can get out: load and unload kernel modules, and have the kernel load them',
         'ways.yaml:3: warning: roles.way: it may write /etc/cron.d, which others outside act upon',
+        'ways.yaml:3: warning: roles.way: network: any, so root in it can have services outside act for it, by their sockets',
       ],
     );
+  });
+  /** What check warns a role of whose body this is. */
+  const warnings = (body: string): string[] => {
+    area.policy('warned.yaml', role(`warned: {id: 903, ${body}}`));
+    const { lines } = area.run(['check', 'warned.yaml']);
+    return lines.flatMap((line) => / warning: roles\.warned: (.*)$/.exec(line)?.[1] ?? []);
+  };
+  const written = (paths: string) => [`it may write ${paths}, which others outside act upon`];
+  test('warns of what lies below a deputy, and of what a rule above it opens', () => {
+    for (const path of [
+      '/etc/cron.d/job',
+      '/etc/systemd/system',
+      '/usr/local/bin/tool',
+      '/root/.ssh/authorized_keys',
+    ])
+      assert.deepEqual(warnings(`files: {write: [${path}]}`), written(path));
+    assert.deepEqual(warnings('files: {write: [/root]}').length, 1);
+    assert.match(
+      warnings('files: {write: [/]}').join('|'),
+      /^it may write \/proc\/sys, .* and 1\d\d more, which/,
+    );
+  });
+  test('warns where a wildcard may be a deputy', () => {
+    assert.deepEqual(warnings('files: {write: ["/etc/cron.*/x"]}'), written('/etc/cron.*/x'));
+    assert.deepEqual(warnings('files: {write: ["/home/*/.ssh"]}'), written('/home/*/.ssh'));
+    assert.deepEqual(warnings('files: {write: ["/home/me/.s*"]}'), written('/home/me/.s*'));
+  });
+  test('warns by whatever name the path has', () => {
+    symlinkSync('/etc/cron.d', join(area.directory, 'tables'));
+    assert.equal(warnings(`files: {write: [${area.directory}/tables]}`).length, 1);
+  });
+  test('warns of the sockets of services, with a path and without', () => {
+    for (const path of [
+      '/run/docker.sock',
+      '/run/systemd/private',
+      '/run/podman/podman.sock',
+      '/tmp/tmux-0/default',
+    ])
+      assert.deepEqual(warnings(`network: {connect: ["unix:${path}"]}`), [
+        `it may connect to ${path}, which others outside act upon`,
+      ]);
+    assert.match(warnings('network: {connect: ["unix:/run"]}').join(), /^it may connect to \/run\/\S+, /);
+    assert.deepEqual(warnings('network: {connect: ["unix:@/tmp/dbus-*"]}'), [
+      'it may connect to unix:@/tmp/dbus-*: a session’s D-Bus starts services',
+    ]);
+    assert.ok(warnings('network: {connect: ["unix:@*"]}').length > 5);
+  });
+  test('warns of none of what leads nowhere', () => {
+    const fine = [
+      'files: {write: [/srv, /var/www, "@tmp", "@devices"], deny: ["@sessions"]}',
+      'files: {write: [/], deny: ["@deputies"]}',
+      'files: {read: [/]}',
+      'network: {connect: [tcp, "unix:/run/php/*.sock", "unix:@bus-*"]}',
+    ];
+    for (const body of fine) assert.deepEqual(warnings(body), [], body);
   });
   test('prints every problem of every file, in the order of files and lines, and ends with 1', () => {
     const texts = ['first: {id: 0, filez: any}', 'second: {id: 910, files: {read: [srv]}}'];

@@ -214,7 +214,7 @@ describe('explain says of a port', () => {
     assert.match(verdict('free', 'connect', 'unix:/run/x'), /^allowed: .* by network: any \(built-in\//);
     assert.match(
       verdict('isolated', 'bind', 'tcp:80'),
-      /by network: none \(built-in\/isolated\.yaml:13\); to /,
+      /by network: none \(built-in\/isolated\.yaml:21\); to /,
     );
   });
 });

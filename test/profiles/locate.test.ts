@@ -6,7 +6,7 @@ import { describe, test } from 'node:test';
 import { Scope } from '../../src/abi.js';
 import { linkReader } from '../../src/profiles/load.js';
 import { follow, locate, type ReadLink } from '../../src/profiles/locate.js';
-import { PolicyError, type ResolvedRole } from '../../src/profiles/policy.js';
+import { type PathSection, PolicyError, type ResolvedRole } from '../../src/profiles/policy.js';
 
 function linksOf(links: Record<string, string>): ReadLink {
   return (path) => (Object.hasOwn(links, path) ? links[path] : undefined);
@@ -138,5 +138,54 @@ describe('a role', () => {
       return undefined;
     });
     assert.deepEqual(asked, ['/a', '/a/b', '/a/c']);
+  });
+});
+
+describe('a link that the role itself may replace', () => {
+  const links = linksOf({ '/srv/current': '/data/2', '/opt/tool': '/usr/bin/tool', '/srv/own': '/data/own' });
+  const locateRules = (...rules: [PathSection, string][]) => {
+    const paths = rules.map(([section, text], i) => ({
+      section,
+      text,
+      file: 'p.yaml',
+      line: i + 1,
+      column: 9,
+    }));
+    return locate({ ...reading(), paths }, links);
+  };
+  const refused = (...rules: [PathSection, string][]): string => {
+    try {
+      locateRules(...rules);
+    } catch (error) {
+      if (error instanceof PolicyError) return error.message;
+      throw error;
+    }
+    return 'accepted';
+  };
+
+  test('is none to follow for a rule that grants', () => {
+    for (const section of ['files.write', 'files.read', 'exec', 'network.connect'] as const) {
+      const prefix = section === 'network.connect' ? 'unix:' : '';
+      assert.equal(
+        refused(['files.write', '/srv'], [section, `${prefix}/srv/current/bin`]),
+        `p.yaml:2:9: ${section}: ${prefix}/srv/current/bin leads through the symbolic link /srv/current, which the role may replace (files.write: /srv), so that it could lead anywhere; name the object itself, or keep the link elsewhere`,
+      );
+    }
+  });
+  test('is followed for one that denies', () => {
+    assert.equal(refused(['files.write', '/srv'], ['files.deny', '/srv/current/bin']), 'accepted');
+  });
+  test('is none where the rule names the link, which the kernel side keeps in its place', () => {
+    assert.equal(refused(['files.write', '/srv/own']), 'accepted');
+    assert.equal(refused(['files.write', '/srv'], ['files.write', '/srv/own']), 'accepted');
+  });
+  test('is none where a longer rule keeps the role from it', () => {
+    const write: [PathSection, string] = ['files.write', '/'];
+    assert.equal(refused(write, ['exec', '/opt/tool']), 'accepted');
+    for (const section of ['files.read', 'files.deny'] as const)
+      assert.equal(
+        refused(['files.write', '/srv'], [section, '/srv/current'], ['exec', '/srv/current/x']),
+        'accepted',
+      );
   });
 });

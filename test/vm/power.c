@@ -404,6 +404,17 @@ static int act_setown_ex(void)
 
 	return pipe(ends) ? -1 : fcntl(ends[0], F_SETOWN_EX, &owner);
 }
+/* Without an owner yet, a terminal's descriptor gets who is in the terminal's foreground. */
+static int act_tty_async(void)
+{
+	return fcntl(posix_openpt(O_RDWR | O_NOCTTY), F_SETFL, O_ASYNC);
+}
+static int act_tty_fioasync(void)
+{
+	int on = 1;
+
+	return ioctl(posix_openpt(O_RDWR | O_NOCTTY), FIOASYNC, &on);
+}
 static int act_siocspgrp(void)
 {
 	int owner = number(0);
@@ -577,6 +588,40 @@ static int act_mq_unlink(void)
 static int act_mq(void)
 {
 	return mq_open(argument[0], O_RDWR | O_CREAT, 0600, NULL);
+}
+
+/* A child that ends at once, in the cgroup. An O_PATH descriptor of that is enough. */
+static int act_clone_into(void)
+{
+	struct clone_args arguments = {
+	    .flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = open(argument[0], O_PATH)};
+	pid_t child = syscall(SYS_clone3, &arguments, sizeof(arguments));
+
+	if (child == 0)
+		_exit(0);
+	return child < 0 ? -1 : waitpid(child, NULL, 0) < 0;
+}
+
+/* A file that others run as its owner, by each way to get the mode. */
+static int act_chmod_set_id(void)
+{
+	return fchmod(open(argument[0], O_WRONLY | O_CREAT, 0755), 04755);
+}
+static int act_create_set_id(void)
+{
+	return open(argument[0], O_WRONLY | O_CREAT | O_EXCL, 02755);
+}
+static int act_mknod_set_id(void)
+{
+	return mknod(argument[0], S_IFREG | 04755, 0);
+}
+static int act_link_set_id(void)
+{
+	int fd = open(argument[0], O_TMPFILE | O_WRONLY, 04755);
+	char unnamed[32];
+
+	snprintf(unnamed, sizeof(unnamed), "/proc/self/fd/%d", fd);
+	return fd < 0 ? fd : linkat(AT_FDCWD, unnamed, AT_FDCWD, argument[1], AT_SYMLINK_FOLLOW);
 }
 
 static int act_tiocsti(void)
@@ -778,6 +823,9 @@ static const struct {
     ACT(exec_fd),       ACT(exec),          ACT(request_module),
     ACT(unlink),        ACT(rmdir),         ACT(mkdir),
     ACT(rename),        ACT(chmod),         ACT(write),
+    ACT(tty_async),     ACT(tty_fioasync),  ACT(clone_into),
+    ACT(chmod_set_id),  ACT(create_set_id), ACT(mknod_set_id),
+    ACT(link_set_id),
 };
 
 int main(int argc, char **argv)

@@ -29,7 +29,7 @@ const reasons: Record<string, string> = {
     'bprm_creds_for_exec capget capset task_fix_setgid task_fix_setgroups task_fix_setuid',
   'the kernel asks capable for it as well':
     'fs_context_parse_param kernel_load_data kernel_read_file locked_down mmap_addr quota_on quotactl sb_kern_mount sb_remount settime',
-  'F_SETOWN was refused, and here the task that runs is anybody': 'file_send_sigiotask',
+  'F_SETOWN and its kin were refused, and here the task that runs is anybody': 'file_send_sigiotask',
   'ipc_permission is asked before it': 'msg_queue_msgrcv msg_queue_msgsnd sem_semop shm_shmat',
   'it tells no more of another process than that it is there':
     'task_getioprio task_getpgid task_getscheduler task_getsid',
