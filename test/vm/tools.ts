@@ -27,7 +27,8 @@ roles:
     network: none
   shell: {id: 661, extends: [tools], files: {deny: ["@secrets"]}}
   terminals: {id: 662, extends: [shell], files: {write: [/dev/ptmx, /dev/pts]}}
-  tracer: {id: 663, extends: [shell], allow: [ptrace]}
+  # strace asks by a signal whether what it leaves is still there.
+  tracer: {id: 663, extends: [shell], allow: [ptrace, kill]}
   no-jit: {id: 664, extends: [shell], jit: none}
   unlogged: {id: 665, extends: [tools], allow: [setuid]}
   admin:
