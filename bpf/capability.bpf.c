@@ -15,6 +15,8 @@
 
 /* arch/x86/entry/syscalls/syscall_64.tbl */
 enum {
+	CALL_WRITE = 1,
+	CALL_OPEN = 2,
 	CALL_CLONE = 56,
 	CALL_SEMCTL = 66,
 	CALL_MSGCTL = 71,
@@ -31,6 +33,7 @@ enum {
 	CALL_ADD_KEY = 248,
 	CALL_REQUEST_KEY = 249,
 	CALL_KEYCTL = 250,
+	CALL_OPENAT = 257,
 	CALL_UNSHARE = 272,
 	CALL_PERF_EVENT_OPEN = 298,
 	CALL_FANOTIFY_INIT = 300,
@@ -115,6 +118,16 @@ static __always_inline __u32 power_of(__u32 capability, __u32 call)
 	}
 }
 
+/*
+ * True where who made a user namespace says which users it has, as it must before it is of use: writing
+ * /proc/PID/uid_map and its kin, opening /proc/PID/setgroups. Nothing of the host's asks for the capability
+ * over such a namespace.
+ */
+static __always_inline bool maps_users(struct user_namespace *ns, __u32 call)
+{
+	return ns->level && (call == CALL_WRITE || call == CALL_OPEN || call == CALL_OPENAT);
+}
+
 /* True where the kernel itself will say no: nothing to deny, and nothing to report. */
 static __always_inline bool lacks(const struct cred *cred, struct user_namespace *ns, __u32 capability)
 {
@@ -158,6 +171,8 @@ int BPF_PROG(jr_capable, const struct cred *cred, struct user_namespace *ns, int
 	    power >= JR_POWER_FUTURE) {
 		call = system_call();
 		power = power_of(power, call);
+		if (power == JR_POWER_SYS_ADMIN && maps_users(ns, call))
+			power = JR_POWER_NAMESPACES;
 	}
 	if (has_power(jail, power) || lacks(cred, ns, capability) || is_for_overlay(jail, capability))
 		return 0;

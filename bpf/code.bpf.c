@@ -62,11 +62,10 @@ static __always_inline int deny_mapped(struct jail *jail, struct file *file, __u
 	if (find_access(jail, dentry) & (JR_ACCESS_EXEC | JR_ACCESS_MAP) && inode->i_nlink)
 		return 0;
 	address = mapped_dentry(file);
-	if (access_of(jail, address) & (JR_ACCESS_EXEC | JR_ACCESS_MAP)) {
-		if (inode->i_nlink)
-			return 0;
+	if (access_of(jail, address) & (JR_ACCESS_EXEC | JR_ACCESS_MAP) && inode->i_nlink)
+		return 0;
+	if (!inode->i_nlink)
 		jail->reason = JR_REASON_NAMELESS;
-	}
 	if (is_internal_mount(file->f_path.mnt) && address == (__u64)dentry)
 		jail->reason = JR_REASON_NAMELESS;
 	return deny_walked(jail, address, JR_SCOPE_RULES, hook_operation);

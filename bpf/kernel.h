@@ -55,6 +55,7 @@ enum {
 	IPPROTO_TCP = 6,
 	IPPROTO_UDP = 17,
 	NETLINK_ROUTE = 0,
+	NETLINK_AUDIT = 9,
 	MSG_FASTOPEN = 0x20000000,
 	SOL_IP = 0,
 	SOL_IPV6 = 41,
@@ -126,7 +127,10 @@ enum {
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct bpf_local_storage;
-struct user_namespace;
+
+struct user_namespace {
+	int level; /* 0 for the first one, which is the host's */
+};
 
 struct thread_info {
 	__u32 status;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * socket_create: a family, type or protocol that no rule can name is not made.
+ * socket_create: a family, type or protocol that no rule can name is not made, nor, without a power over the
+ * audit log, a socket to it.
  * socket_bind, socket_listen: the own end. listen() without bind() takes a port of the kernel's choice.
  * socket_connect, socket_sendmsg with an address: the other end. TCP Fast Open connects in sendmsg.
  * socket_setsockopt, socket_sendmsg with control data: a route for packets is none that rules could name.
@@ -15,6 +16,7 @@
  * As far as the verifier knows socket->sk may be NULL. No hook can decide on such a socket, so it denies.
  */
 #include "endpoint.h"
+#include "power.h"
 #include "unix.h"
 
 /* What rules can name, and the kernel's own answers about addresses, which resolvers ask for. */
@@ -40,6 +42,18 @@ static __noinline int deny_family(struct jail *jail, __u32 family, __u32 protoco
 	return deny(jail, EACCES);
 }
 
+#define AUDIT_POWERS                                                                                         \
+	(1ull << JR_POWER_AUDIT_WRITE | 1ull << JR_POWER_AUDIT_CONTROL | 1ull << JR_POWER_AUDIT_READ)
+
+/*
+ * The audit log is reached over netlink and is no network: who has a power over it may, and the kernel asks
+ * capable about each message and group. Without a socket PAM lets nobody in, whatever su and sudo may do.
+ */
+static __always_inline bool is_audit(__u32 family, __u32 protocol)
+{
+	return family == AF_NETLINK && protocol == NETLINK_AUDIT;
+}
+
 SEC("lsm/socket_create")
 int BPF_PROG(jr_socket_create, int family, int type, int protocol, int kern)
 {
@@ -49,6 +63,11 @@ int BPF_PROG(jr_socket_create, int family, int type, int protocol, int kern)
 		return 0;
 	if (jail->scope.network == JR_SCOPE_RULES && is_ordinary(family, type & SOCK_TYPE_MASK, protocol))
 		return 0;
+	if (is_audit(family, protocol)) {
+		if (jail->scope.powers & AUDIT_POWERS)
+			return 0;
+		return verdict(deny_power(jail, JR_POWER_AUDIT_WRITE, 0, JR_HOOK_SOCKET_CREATE), EPERM);
+	}
 	return verdict(deny_family(jail, family, protocol, HOOK_OPERATION(SOCKET_CREATE, SOCKET)), EACCES);
 }
 

@@ -12,12 +12,22 @@ const packages = {
   build: ['bpftool', 'clang-14', 'g++', 'gcc', 'libbpf-dev', 'libc6-dev', 'make', 'python3'],
   check: ['clang-format-14', 'curl', 'git', 'iproute2', 'nginx-light', 'procps', 'strace'],
   servers: ['postgresql', 'redis-server'],
+  tools: [
+    ...['at', 'cron', 'dbus', 'gdb', 'iputils-ping', 'luajit', 'openjdk-17-jre-headless', 'sudo', 'systemd'],
+  ],
   bench: ['apparmor'],
   vm: ['busybox-static', 'cpio', 'e2fsprogs', 'kmod', 'qemu-system-x86', 'xz-utils', 'zstd'],
 };
 
-/** What the installation of `packages` would start, now and at every boot. */
-const services = ['nginx', 'apparmor', 'postgresql', 'redis-server'];
+/** What the installation of `packages` would start, now and at every boot: package -> service. */
+const services = {
+  apparmor: 'apparmor',
+  at: 'atd',
+  cron: 'cron',
+  'nginx-light': 'nginx',
+  postgresql: 'postgresql',
+  'redis-server': 'redis-server',
+};
 
 /**
  * @param {{ vm: boolean, bench?: boolean, kernels?: string[] }} options whether VMs will be booted, whether
@@ -30,7 +40,7 @@ export async function setup({ vm, bench = false, kernels = series }) {
   await installPackages([
     ...packages.build,
     ...packages.check,
-    ...(vm ? [...packages.vm, ...packages.servers] : []),
+    ...(vm ? [...packages.vm, ...packages.servers, ...packages.tools] : []),
     ...(bench ? packages.bench : []),
   ]);
   await installNodeModules();
@@ -65,8 +75,8 @@ async function installPackages(wanted) {
       ),
     ),
   );
-  for (const name of services.filter((service) => missing.some((item) => item.startsWith(service))))
-    spawnSync('systemctl', ['--quiet', 'disable', name]);
+  for (const [name, service] of Object.entries(services))
+    if (missing.includes(name)) spawnSync('systemctl', ['--quiet', 'disable', service]);
 }
 
 /** Runs `work` while nothing that is installed starts as a service: invoke-rc.d asks policy-rc.d first. */

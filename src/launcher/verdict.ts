@@ -83,9 +83,15 @@ export function ruleForAbstract(name: string): string {
 
 export const protocolNames: Readonly<Record<number, string>> = { [TCP]: 'tcp', [UDP]: 'udp' };
 
-/** The rule that means this path and no other: what would be a wildcard or a variable goes into brackets. */
+/**
+ * The rule that means this path and no other: what would be a wildcard or a variable goes into brackets. Only
+ * the numbers of processes become wildcards, since the next run has others.
+ */
 function literal(path: string): string {
-  return path.replace(/[*?[]|\$(?=\{)/g, '[$&]');
+  return path
+    .replace(/[*?[]|\$(?=\{)/g, '[$&]')
+    .replace(/^\/proc\/\d+(?=\/|$)/, '/proc/[0-9]*')
+    .replace(/^(\/proc\/\[0-9\]\*\/task\/)\d+(?=\/|$)/, '$1[0-9]*');
 }
 
 /** Adds where the role can be changed, if it can. */

@@ -24,6 +24,13 @@ const capability = (bit: Power, lets: string): PowerEntry => ({
   hooks: `capable (CAP_${nameOfBit(bit)})`,
 });
 
+/** The audit log is reached by a socket, which each of the three lets make. */
+const audit = (bit: Power, lets: string): PowerEntry => ({
+  bits: [bit],
+  lets,
+  hooks: `socket_create, capable (CAP_${nameOfBit(bit)})`,
+});
+
 export const powers: Readonly<Record<string, PowerEntry>> = {
   setuid: {
     bits: [Power.SETUID, Power.SETGID],
@@ -75,8 +82,9 @@ export const powers: Readonly<Record<string, PowerEntry>> = {
   },
   namespaces: {
     bits: [Power.NAMESPACES],
-    lets: 'make and enter namespaces (clone, unshare, setns), user namespaces too',
-    hooks: 'userns_create, capable (CAP_SYS_ADMIN in clone, clone3, unshare, setns)',
+    lets: 'make and enter namespaces (clone, unshare, setns), user namespaces with their users too',
+    hooks:
+      'userns_create, capable (CAP_SYS_ADMIN in clone, clone3, unshare, setns; over a user namespace in open, openat, write)',
   },
   mount: {
     bits: [Power.MOUNT],
@@ -169,12 +177,15 @@ export const powers: Readonly<Record<string, PowerEntry>> = {
     hooks: 'file_ioctl, capable (CAP_SYS_TTY_CONFIG)',
     escapes: true,
   },
-  net_admin: capability(Power.NET_ADMIN, 'configure the network'),
-  net_raw: capability(Power.NET_RAW, 'raw and packet sockets'),
+  net_admin: capability(
+    Power.NET_ADMIN,
+    'configure the network; over netlink, as ip(8) does, also under `network: any` only',
+  ),
+  net_raw: capability(Power.NET_RAW, 'raw and packet sockets, under `network: any`'),
   net_broadcast: capability(Power.NET_BROADCAST, 'broadcast (the kernel asks nowhere)'),
-  audit_write: capability(Power.AUDIT_WRITE, 'write records into the audit log'),
-  audit_control: capability(Power.AUDIT_CONTROL, 'configure auditing'),
-  audit_read: capability(Power.AUDIT_READ, 'read the audit log'),
+  audit_write: audit(Power.AUDIT_WRITE, 'write records into the audit log, as sudo and su do'),
+  audit_control: audit(Power.AUDIT_CONTROL, 'configure auditing'),
+  audit_read: audit(Power.AUDIT_READ, 'read the audit log'),
   mac_override: capability(Power.MAC_OVERRIDE, 'override a security module’s policy'),
   mac_admin: {
     ...capability(Power.MAC_ADMIN, 'change a security module’s policy'),

@@ -44,6 +44,12 @@ export function run(
   };
 }
 
+/** What was denied, each once: COMMAND OPERATION TARGET, with N for the number of a process. */
+export function told(denials: DenialReport[]): string[] {
+  const lines = denials.map(({ command, operation, target }) => `${command} ${operation} ${target}`);
+  return [...new Set(lines.map((line) => line.replace(/(\/proc\/|\/task\/)\d+/g, '$1N')))];
+}
+
 /** Writes a policy where root may use it, and returns its path. */
 export function writePolicy(name: string, text: string): string {
   mkdirSync('/run/jailrun-test', { recursive: true, mode: 0o755 });
