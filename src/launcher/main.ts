@@ -89,16 +89,6 @@ Example: jailrun --role webserver -- nginx -g 'daemon off;'`,
     .option('--force', 'even while pods live: what runs in them is then held by nothing')
     .action(async ({ force }: { force?: true }) => (await import('./admin.js')).detach(force === true));
   program
-    .command('status')
-    .description('say what is attached and which pods live')
-    .option('--json', 'as a line of JSON')
-    .action(async ({ json }: { json?: true }) => (await import('./admin.js')).status(json === true));
-  program
-    .command('doctor')
-    .description('check this host, one line a check, each failure with its fix')
-    .option('--json', 'as JSON lines')
-    .action(async ({ json }: { json?: true }) => (await import('./doctor.js')).doctor(json === true));
-  program
     .command('reload')
     .description('read the policies anew and change the roles of all pods in one step, or of none')
     .option('--dry-run', 'say what would change for which pods, and change nothing')
@@ -108,6 +98,16 @@ Example: jailrun --role webserver -- nginx -g 'daemon off;'`,
       const { json } = roleOptions(command);
       await (await import('./reload.js')).reload({ ...(dryRun && { dryRun }), ...(json && { json }) });
     });
+  program
+    .command('status')
+    .description('say what is attached and which pods live')
+    .option('--json', 'as a line of JSON')
+    .action(async ({ json }: { json?: true }) => (await import('./admin.js')).status(json === true));
+  program
+    .command('doctor')
+    .description('check this host, one line a check, each failure with its fix')
+    .option('--json', 'as JSON lines')
+    .action(async ({ json }: { json?: true }) => (await import('./doctor.js')).doctor(json === true));
   program
     .command('check')
     .description('find every problem of policy files, and whether this host can enforce their roles')
