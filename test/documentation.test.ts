@@ -20,11 +20,20 @@ const subcommands = [...help().matchAll(/^ {2}([a-z]+)(?: \[options\])?(?: <[a-z
   (match) => match[1] ?? '',
 );
 const optionsOf = (text: string): string[] =>
-  [...text.matchAll(/^ {2}(?:-\w, )?(--[a-z]+)/gm)].map((match) => match[1] ?? '');
+  [...text.matchAll(/^ {2}(?:-\w, )?(--[a-z-]+)/gm)].map((match) => match[1] ?? '');
 
 describe('the README and the manual page name', () => {
   test('every subcommand', () => {
-    assert.deepEqual(subcommands, ['attach', 'detach', 'status', 'doctor', 'check', 'explain', 'roles']);
+    assert.deepEqual(subcommands, [
+      'attach',
+      'detach',
+      'reload',
+      'status',
+      'doctor',
+      'check',
+      'explain',
+      'roles',
+    ]);
     for (const name of subcommands) {
       assert.match(readme, new RegExp(`^\\| \`${name}\\b`, 'm'));
       assert.match(manual, new RegExp(`^\\.It Cm ${name}\\b`, 'm'));
