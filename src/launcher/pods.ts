@@ -18,7 +18,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { basename, join } from 'node:path';
-import type { Scope } from '../abi.js';
+import type { CompiledMember } from '../profiles/stack.js';
 import { addon } from './addon.js';
 import { isPopulated, makeCgroup, ownCgroup, removeCgroup } from './cgroup.js';
 import { JailrunError } from './error.js';
@@ -32,14 +32,13 @@ export interface PodHeader {
   version: 1;
   name: string;
   cgroup: string;
+  /** The role's name; of a stack those of its roles, with plus signs in between. */
   role: string;
-  /** Where the role is defined; missing in a file that an earlier version left. */
-  definition?: { file: string; line: number };
-  /** What the role says about the network; missing like `definition`. */
-  network?: Scope;
+  /** The roles of the stack; missing in a file that an earlier version left. */
+  roles?: CompiledMember[];
   command: string;
   json: boolean;
-  /** Rule number n of the role is rules[n - 1]. */
+  /** Rule number n of the stack is rules[n - 1]. */
   rules: PolicyLine[];
 }
 

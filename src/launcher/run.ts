@@ -6,14 +6,9 @@ import { addon } from './addon.js';
 import { JailrunError } from './error.js';
 import { type Kernel, openPins } from './kernel.js';
 import { makePod, type NewPod, podName, removeDeadPods, unmakePod } from './pods.js';
-import { bindRole, compileRole, findRole, requireOneRole } from './role.js';
+import { compileStack, findStack, isAudited, type StackRequest } from './role.js';
 
-export interface RunRequest {
-  /** The roles named. One is needed; a stack of several is not enforced by this version. */
-  role?: string[];
-  policy?: string;
-  /** NAME=VALUE, each name once. */
-  var?: string[];
+export interface RunRequest extends StackRequest {
   audit?: true;
   name?: string;
   exec?: true;
@@ -25,16 +20,15 @@ export interface RunRequest {
 
 /** Makes the pod, sends the plan to the front and ends this process. Throws a JailrunError when anything fails. */
 export async function run(request: RunRequest): Promise<never> {
-  const name = requireOneRole(request.role, 'jailrun --role NAME -- COMMAND');
-  const definition = bindRole(await findRole(name, request.policy), request.var);
+  const stack = await findStack(request, 'jailrun --role NAME -- COMMAND');
+  const audit = request.audit === true || isAudited(stack);
   const kernel = openPins() ?? (await import('./attach.js')).attach();
-  const role = compileRole(definition, kernel);
+  const role = compileStack(stack, kernel);
   removeDeadPods(kernel);
   const pod = makePod({
     name: podName(request.name ?? request.command),
     role: role.name,
-    definition: definition.place,
-    network: definition.network,
+    roles: role.members,
     command: request.command,
     json: request.json === true,
     rules: role.rules,
@@ -43,10 +37,10 @@ export async function run(request: RunRequest): Promise<never> {
     kernel.createPod({
       id: pod.id,
       role,
-      flags: TaskFlag.ENTRY | (request.audit || role.audit ? TaskFlag.AUDIT : 0),
+      flags: TaskFlag.ENTRY | (audit ? TaskFlag.AUDIT : 0),
       keep: request.exec ? 0 : Limit.KEPT_DENIALS,
     });
-    sendPlan(kernel, pod, request, mayGain(definition) || definition.audit);
+    sendPlan(kernel, pod, request, audit || stack.every(mayGain));
   } catch (error) {
     unmakePod(kernel, pod);
     throw error;
@@ -71,7 +65,7 @@ function sendPlan(kernel: Kernel, pod: NewPod, request: RunRequest, gains: boole
     flags:
       (request.exec ? PlanNumber.EXEC : 0) |
       (request.json ? PlanNumber.JSON : 0) |
-      (gains || request.audit ? 0 : PlanNumber.NO_GAIN),
+      (gains ? 0 : PlanNumber.NO_GAIN),
     command: request.position,
     pod: pod.id,
     cgroup: terminated(pod.cgroup),
