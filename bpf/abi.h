@@ -372,7 +372,7 @@ struct jr_rule_key {
 struct jr_rule {
 	__u32 state;        /* the automaton state this edge leads to */
 	__u32 access;       /* enum jr_access: what the deepest rule so far grants */
-	__u32 rule;         /* number of that rule in the role's list, from 1; 0: none */
+	__u32 rule;         /* number of that rule in the role's list, from 1; 0: none. See also stack.ts */
 	__u32 exec_rule;    /* the same for exec, which has its own list */
 	__u32 connect_rule; /* and for unix sockets */
 	__u32 bind_rule;

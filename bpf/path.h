@@ -530,7 +530,9 @@ static __noinline int deny_walked(struct jail *jail, __u64 dentry_address, __u32
 
 	if (scope == JR_SCOPE_RULES || jail->reason == JR_REASON_OWN) {
 		denial->reason = jail->reason;
-		denial->rule = denial->operation == JR_OPERATION_EXEC ? jail->now.exec_rule : jail->now.rule;
+		denial->rule = jail->now.rule;
+		if (denial->operation == JR_OPERATION_EXEC || denial->operation == JR_OPERATION_MAP)
+			denial->rule = jail->now.exec_rule;
 	}
 	name_target(jail, dentry_address);
 	return deny(jail, EACCES);

@@ -98,7 +98,7 @@ function compileRoles(roles: readonly ResolvedRole[], problems: PolicyProblem[])
   const mounts = hostMounts();
   return roles.flatMap((role) => {
     const unseen = new Set<string>();
-    const compiled = attempt(() => compileHere(bindStandIns(role), mounts, hostLinks(unseen)), problems);
+    const compiled = attempt(() => compileHere([bindStandIns(role)], mounts, hostLinks(unseen)), problems);
     if (!compiled) return [];
     const ways = [...powerWays(role), ...deputyWays(role, compiled, mounts)];
     return [{ role, compiled, ways, unseen: [...unseen] }];

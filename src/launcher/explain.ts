@@ -7,15 +7,16 @@ import { type Mount, objectAt } from '../profiles/mounts.js';
 import type { ResolvedRole, Section } from '../profiles/policy.js';
 import { noSuchPower, powers } from '../profiles/powers.js';
 import { nearest } from '../profiles/spelling.js';
+import { deciderOf, stackName } from '../profiles/stack.js';
 import { JailrunError } from './error.js';
 import {
   asJailrunError,
-  bindRole,
   compileHere,
-  findRole,
+  findStack,
   hostLinks,
   hostMounts,
-  requireOneRole,
+  isAudited,
+  type StackRequest,
   sourcesHere,
 } from './role.js';
 import {
@@ -34,11 +35,7 @@ import {
 
 type OperationName = 'read' | 'write' | 'exec' | 'bind' | 'connect' | 'use';
 
-export interface ExplainRequest {
-  role?: string[];
-  policy?: string;
-  /** NAME=VALUE, each name once. */
-  var?: string[];
+export interface ExplainRequest extends StackRequest {
   json?: true;
   operation: string;
   /** A path, what a network rule names (`tcp 10.0.0.5:5432`, `udp :53`, `unix:/run/x.sock`), or a power. */
@@ -49,7 +46,10 @@ export interface ExplainRequest {
 export interface VerdictReport {
   version: 1;
   type: 'verdict';
+  /** Of a stack the names of its roles, with plus signs in between. */
   role: string;
+  /** Which role of a stack decided: one that denies, or of those that grant it one; absent for a single role. */
+  decider?: string;
   operation: OperationName;
   /** The path asked about, made absolute, or the address and port. */
   target: string;
@@ -77,14 +77,14 @@ interface Asked {
   note?: string;
 }
 
-const operations: Record<OperationName, { operation: Operation; section: Section }> = {
+const operations = {
   read: { operation: Operation.READ, section: 'files' },
   write: { operation: Operation.WRITE, section: 'files' },
   exec: { operation: Operation.EXEC, section: 'exec' },
   bind: { operation: Operation.BIND, section: 'network' },
   connect: { operation: Operation.CONNECT, section: 'network' },
   use: { operation: Operation.USE, section: 'allow' },
-};
+} as const satisfies Record<OperationName, { operation: Operation; section: Section }>;
 
 function operationNamed(word: string): OperationName {
   const names = Object.keys(operations) as OperationName[];
@@ -101,19 +101,20 @@ function operationNamed(word: string): OperationName {
 export async function explain(request: ExplainRequest): Promise<void> {
   const { target } = request;
   const operation = operationNamed(request.operation);
-  const name = requireOneRole(request.role, 'jailrun explain --role NAME OPERATION TARGET');
-  const role = bindRole(await findRole(name, sourcesHere(request.policy)), request.var);
+  const sources = sourcesHere(request.policy);
+  const stack = await findStack(request, sources, 'jailrun explain --role NAME OPERATION TARGET');
+  isAudited(stack);
   const unseen = new Set<string>();
   let report: VerdictReport;
   try {
-    if (operation === 'use') return printVerdict(describePower(target, role), request);
+    if (operation === 'use') return printVerdict(describePower(target, stack), request);
     const mounts = hostMounts();
-    const compiled = compileHere(role, mounts, hostLinks(unseen));
+    const compiled = compileHere(stack, mounts, hostLinks(unseen));
     const asked =
       operation === 'bind' || operation === 'connect'
         ? await askSocket(operation, target, mounts, unseen)
         : askPath(operation, target, mounts, unseen);
-    report = describeVerdict(operation, asked, role, compiled, unseen);
+    report = describeVerdict(operation, asked, stack, compiled, unseen);
   } catch (error) {
     throw asJailrunError(error);
   }
@@ -126,10 +127,20 @@ function printVerdict(report: VerdictReport, { json }: ExplainRequest): void {
   process.exitCode = report.granted ? 0 : 1;
 }
 
-function describePower(name: string, role: ResolvedRole): VerdictReport {
+/** What a verdict says of the roles. */
+function whose(
+  stack: readonly ResolvedRole[],
+  decider: ResolvedRole,
+): Pick<VerdictReport, 'role' | 'decider'> {
+  return { role: stackName(stack), ...(stack.length > 1 && { decider: decider.name }) };
+}
+
+function describePower(name: string, stack: readonly ResolvedRole[]): VerdictReport {
   const power = Object.hasOwn(powers, name) ? powers[name] : undefined;
   if (!power) throw new JailrunError('USAGE', `TARGET: ${noSuchPower(name)}`);
-  const granted = role.allow === 'any' || role.allow.includes(name);
+  const has = ({ allow }: ResolvedRole) => allow === 'any' || allow.includes(name);
+  const granted = stack.every(has);
+  const role = stack.find((one) => !has(one)) ?? (stack[0] as ResolvedRole);
   const place = role.sections.allow;
   const none = role.allow.length === 0 && 'none';
   const text = role.allow === 'any' ? 'any' : granted ? name : none;
@@ -137,7 +148,7 @@ function describePower(name: string, role: ResolvedRole): VerdictReport {
   return {
     version: 1,
     type: 'verdict',
-    role: role.name,
+    ...whose(stack, role),
     operation: 'use',
     target: name,
     granted,
@@ -225,13 +236,14 @@ function askPath(
 }
 
 function describeVerdict(
-  operation: OperationName,
+  operation: Exclude<OperationName, 'use'>,
   asked: Asked,
-  role: ResolvedRole,
+  stack: readonly ResolvedRole[],
   compiled: CompiledRole,
   unseen: ReadonlySet<string>,
 ): VerdictReport {
   const { granted, rule: number, reason } = decide(compiled, asked.question);
+  const role = stack[deciderOf(compiled.members, operations[operation].section, number)] as ResolvedRole;
   const isPath = 'path' in asked.object;
   // Who may do anything with files may connect to all sockets that have a path.
   const section =
@@ -253,7 +265,7 @@ function describeVerdict(
   return {
     version: 1,
     type: 'verdict',
-    role: role.name,
+    ...whose(stack, role),
     operation,
     target: asked.target,
     ...(object !== undefined && { object }),
@@ -289,15 +301,15 @@ function noteOnUnseen(place: string): string {
 
 /** The verdict in a line, and each note in one of its own. */
 export function formatVerdict(report: VerdictReport): string[] {
-  const { role, operation, target, object, granted, reason, rule, allow, notes = [] } = report;
+  const { role, decider, operation, target, object, granted, reason, rule, allow, notes = [] } = report;
   const what = [
     operation,
     printable(target),
     ...(object === undefined ? [] : ['->', printable(object)]),
   ].join(' ');
-  let verdict = `denied: role ${role} does not grant ${what}`;
-  if (granted) verdict = `allowed: ${what}${rule ? ` ${byLine(rule)}` : ''}`;
-  else if (rule) verdict = `denied: ${what} ${deniedBy(rule)}`;
+  let verdict = `denied: role ${decider ?? role} does not grant ${what}`;
+  if (granted) verdict = `allowed: ${what}${rule ? ` ${byLine(rule, decider)}` : ''}`;
+  else if (rule) verdict = `denied: ${what} ${deniedBy(rule, decider)}`;
   else if (reason !== undefined) verdict = `denied: ${what}: ${reason}`;
   return [`${verdict}${mend(allow)}`, ...notes.map((note) => `note: ${printable(note)}`)];
 }

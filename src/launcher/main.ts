@@ -43,7 +43,11 @@ function buildProgram(args: string[]): Command {
     .helpOption('-h, --help', 'show this help')
     .version(JAILRUN_VERSION, '--version', 'show the version')
     .argument('[command...]')
-    .option('--role <name>', 'what the command may do (needed)', collect)
+    .option(
+      '--role <name>',
+      'what the command may do (needed); several of them: what every one permits',
+      collect,
+    )
     .option('--policy <file>', 'read this policy file (YAML) before the system’s and the built-in ones')
     .option('--var <name=value>', 'bind a variable that the role declares; repeatable', collect)
     .option('--audit', 'deny nothing; report what would have been denied')
@@ -124,7 +128,7 @@ Example: jailrun --role webserver -- nginx -g 'daemon off;'`,
       '<target...>',
       'a path; for bind and connect such as tcp 10.0.0.5:5432, udp :53, unix:/run/x.sock; for use a power, such as mount',
     )
-    .option('--role <name>', 'the role that is asked (needed)', collect)
+    .option('--role <name>', 'the role that is asked (needed); repeatable, as for a run', collect)
     .option('--policy <file>', 'read this policy file, too')
     .option('--var <name=value>', 'bind a variable that the role declares; repeatable', collect)
     .option('--json', 'as a line of JSON')

@@ -20,7 +20,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { basename, join } from 'node:path';
-import type { Scope } from '../abi.js';
+import type { CompiledMember } from '../profiles/stack.js';
 import { addon } from './addon.js';
 import { isPopulated, makeCgroup, ownCgroup, removeCgroup } from './cgroup.js';
 import { JailrunError } from './error.js';
@@ -30,16 +30,15 @@ import type { PolicyLine } from './verdict.js';
 
 const stateDirectory = '/run/jailrun/pods';
 
-/** What reports say of the role that held a task when something was denied. */
+/** What reports say of the roles that held a task when something was denied. */
 export interface HeldRole {
   /** The compiled role's digest, decimal. */
   digest: string;
-  /** Where the role is defined. */
-  definition: { file: string; line: number };
-  network: Scope;
-  /** Rule number n of the role is rules[n - 1]. */
+  /** The roles of the stack. */
+  roles: CompiledMember[];
+  /** Rule number n of the stack is rules[n - 1]. */
   rules: PolicyLine[];
-  /** What else it grants, a line each, as a policy has it. */
+  /** What else they grant, a line each, as a policy has it. */
   other: string[];
 }
 
@@ -58,6 +57,7 @@ export interface PodHeader extends HeldRole {
   version: 1;
   name: string;
   cgroup: string;
+  /** The role's name; of a stack those of its roles, with plus signs in between. */
   role: string;
   request: RoleRequest;
   command: string;
@@ -74,8 +74,8 @@ export interface PodState extends PodHeader {
 
 /** What is known of the role of this digest that holds, or held, the pod. */
 export function heldRoleOf(pod: PodState, digest: bigint): HeldRole {
-  const { definition, network, rules, other } = pod;
-  const first = { digest: pod.digest, definition, network, rules, other };
+  const { digest: own, roles, rules, other } = pod;
+  const first = { digest: own, roles, rules, other };
   return pod.later.findLast((held) => held.digest === String(digest)) ?? first;
 }
 

@@ -6,7 +6,7 @@ import type { CompiledRole } from '../profiles/compile.js';
 import { JailrunError } from './error.js';
 import { type Kernel, openPins } from './kernel.js';
 import { addHeldRole, type HeldRole, heldRoleOf, listPods, type PodState, removeDeadPods } from './pods.js';
-import { bindRole, compileRole, findRole, heldRole } from './role.js';
+import { compileStack, findStack, heldRole, isAudited } from './role.js';
 import { mayGain } from './run.js';
 
 export interface ReloadRequest {
@@ -81,15 +81,15 @@ async function planChange(
   pod: Change['pod'],
   entry: { role: bigint; flags: number },
 ): Promise<Change> {
-  const { role: names, var: variables, audit, gains, ...sources } = pod.request;
-  const role = bindRole(await findRole(names[0] ?? '', sources), variables);
-  const compiled = compileRole(role, kernel);
-  const held = heldRole(role, compiled);
+  const { audit, gains, ...request } = pod.request;
+  const stack = await findStack(request, request, 'jailrun --role NAME -- COMMAND');
+  const compiled = compileStack(stack, kernel);
+  const held = heldRole(stack, compiled);
   const before = heldRoleOf(pod, entry.role);
-  const flags = (entry.flags & ~TaskFlag.AUDIT) | (audit || role.audit ? TaskFlag.AUDIT : 0);
+  const flags = (entry.flags & ~TaskFlag.AUDIT) | (audit || isAudited(stack) ? TaskFlag.AUDIT : 0);
   const changed = compiled.digest !== entry.role || flags !== entry.flags;
   const notes =
-    mayGain(role) && !gains
+    stack.every(mayGain) && !gains
       ? ['set-id programs go on without changing who runs them; start the command anew for that']
       : [];
   const report: ReloadReport = {

@@ -6,6 +6,7 @@ import { fromByteString } from '../profiles/locate.js';
 import { type Mount, parseMountinfo, visiblePath } from '../profiles/mounts.js';
 import { type End, showAddress } from '../profiles/network.js';
 import { nameOfBit, powerNamed } from '../profiles/powers.js';
+import { type CompiledMember, deciderOf } from '../profiles/stack.js';
 import { readDenials } from './kernel.js';
 import { heldRoleOf, type PodHeader, readState } from './pods.js';
 import {
@@ -20,6 +21,7 @@ import {
   reasonText,
   ruleForAbstract,
   ruleForEnd,
+  sectionOf,
 } from './verdict.js';
 
 /** Descriptors on which the front hands the reporter two maps. */
@@ -51,7 +53,10 @@ export interface DenialReport {
   count: number;
   pod: string;
   podId: string;
+  /** Of a stack the names of its roles, with plus signs in between. */
   role: string;
+  /** Which role of a stack denied it; absent for a single role, and where none could have granted it. */
+  decider?: string;
   pid: number;
   tid: number;
   ppid: number;
@@ -81,9 +86,13 @@ export interface DenialReport {
 export function describeDenial(denial: Denial, pod: PodHeader, mounts: Mount[]): DenialReport {
   const path = visibleTarget(denial, mounts);
   const rule = pod.rules[denial.rule - 1];
-  const reason = reasonOf(denial, pod);
+  const decider = deciderIn(pod.roles, denial);
+  const reason = reasonOf(denial, decider);
   const allow =
-    reason === undefined || denial.reason === Reason.FAMILY ? allowing(denial, pod, path) : undefined;
+    reason === undefined || denial.reason === Reason.FAMILY
+      ? allowing(denial, rule, decider?.definition, path)
+      : undefined;
+  const several = pod.roles.length > 1;
   return {
     version: 1,
     type: 'denial',
@@ -93,6 +102,7 @@ export function describeDenial(denial: Denial, pod: PodHeader, mounts: Mount[]):
     pod: pod.name,
     podId: String(denial.pod),
     role: pod.role,
+    ...(several && decider && { decider: decider.name }),
     pid: denial.pid,
     tid: denial.tid,
     ppid: denial.ppid,
@@ -159,9 +169,19 @@ function abstractName({ family, device, path, pathStart }: Denial): string | und
   return Buffer.from(path.subarray(pathStart, path.length - 1)).toString('latin1');
 }
 
-function reasonOf(denial: Denial, pod: PodHeader): string | undefined {
+/** The role of a stack that denied. */
+function deciderIn(roles: readonly CompiledMember[], denial: Denial): CompiledMember | undefined {
+  const section = sectionOf(denial.operation);
+  if (section === undefined || denial.reason === Reason.OWN || denial.reason === Reason.BROKEN)
+    return undefined;
+  if (denial.reason === Reason.JIT) return roles.find(({ jit }) => !jit);
+  if (section !== 'allow') return roles[deciderOf(roles, section, denial.rule)];
+  return roles.find(({ powers }) => !((BigInt(`0x${powers}`) >> BigInt(denial.power)) & 1n));
+}
+
+function reasonOf(denial: Denial, decider: CompiledMember | undefined): string | undefined {
   // The kernel side does not ask the files' rules then, so none of them would help.
-  if (denial.reason === Reason.RULE && isUnixSocket(denial) && pod.network === Scope.NONE)
+  if (denial.reason === Reason.RULE && isUnixSocket(denial) && decider?.scopes.network === Scope.NONE)
     return 'its role has no network, which unix sockets belong to';
   return reasonText(denial.reason);
 }
@@ -174,14 +194,14 @@ const isUnixSocket = ({ operation, device }: Denial): boolean =>
 /** What to add to the role, where adding one thing allows the operation. */
 function allowing(
   denial: Denial,
-  { rules, definition }: PodHeader,
+  decided: PolicyLine | undefined,
+  definition: CompiledMember['definition'] | undefined,
   path: string | undefined,
 ): Grant | undefined {
   const network = inRole({ section: 'network', text: 'any' }, definition);
   if (denial.reason === Reason.FAMILY || denial.operation === Operation.SOCKET) return network;
   const power = denial.operation === Operation.USE ? powerNamed(denial.power) : undefined;
   if (power !== undefined) return grantFor(denial.operation, { power }, undefined, definition);
-  const decided = rules[denial.rule - 1];
   if (path !== undefined) return grantFor(denial.operation, { path }, decided, definition);
   const name = abstractName(denial);
   if (name !== undefined)
@@ -196,9 +216,10 @@ function allowing(
 export function formatDenial(report: DenialReport, count: number): string {
   const times = count > 1 ? `, ${count} times` : '';
   const verb = report.audit ? 'would be denied' : 'was denied';
-  const why = report.rule
-    ? ` ${deniedBy(report.rule)}`
-    : `: ${report.reason ?? `role ${report.role} does not grant it`}`;
+  const { decider, reason } = report;
+  let why = `: role ${decider ?? report.role} does not grant it`;
+  if (report.rule) why = ` ${deniedBy(report.rule, decider)}`;
+  else if (reason !== undefined) why = `: ${reason}${decider === undefined ? '' : ` (role ${decider})`}`;
   const what = `${report.operation} ${printable(report.target)}${times}`;
   return `${printable(report.command)}[${report.pid}] ${verb} ${what} (${report.error})${why}${mend(report.allow)}`;
 }

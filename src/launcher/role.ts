@@ -1,5 +1,5 @@
-// From a role's name to what the kernel gets: which policies are in use, and the role compiled for this
-// host's file systems. The YAML parser is loaded only where somebody wrote a policy.
+// From the names of roles to what the kernel gets: which policies are in use, and the roles compiled as one for
+// this host's file systems. The YAML parser is loaded only where somebody wrote a policy.
 import { readFileSync } from 'node:fs';
 import { join, resolve as resolvePath } from 'node:path';
 import { Scope } from '../abi.js';
@@ -12,24 +12,11 @@ import { PolicyError, type ResolvedRole } from '../profiles/policy.js';
 import { resolve } from '../profiles/resolve.js';
 import { bindVariables } from '../profiles/rulepath.js';
 import { nearest } from '../profiles/spelling.js';
+import { maxStack } from '../profiles/stack.js';
 import { distDirectory } from './addon.js';
 import { JailrunError } from './error.js';
 import type { Kernel } from './kernel.js';
 import type { HeldRole } from './pods.js';
-
-/** The role of a run. Throws a JailrunError USAGE unless exactly one is named. */
-export function requireOneRole([role, ...more]: string[] = [], usage: string): string {
-  if (role === undefined) {
-    throw new JailrunError('USAGE', `No role is named, so nothing would be allowed. Name one: ${usage}`);
-  }
-  if (more.length > 0) {
-    throw new JailrunError(
-      'USAGE',
-      `Several roles are named (${[role, ...more].join(', ')}), and this version enforces one. Name one --role, or write a role that extends them.`,
-    );
-  }
-  return role;
-}
 
 /** The policies that somebody names beside those that have a place of their own; absolute paths. */
 export interface PolicySources {
@@ -48,16 +35,43 @@ export function sourcesHere(policyFile: string | undefined): PolicySources {
   };
 }
 
-/** The role of this name. Throws a JailrunError UNKNOWN_ROLE or POLICY. */
-export async function findRole(name: string, sources: PolicySources): Promise<ResolvedRole> {
-  const roles = await rolesInUse(sources);
-  return roles.role(name) ?? unknownRole(name, roles.names);
+/** What names a stack, as the command line has it. */
+export interface StackRequest {
+  /** Every one of these roles must permit what is done. */
+  role?: string[];
+  policy?: string;
+  /** NAME=VALUE, each name once. */
+  var?: string[];
 }
 
 /**
- * The role with the values of its variables, each as NAME=VALUE. Throws a JailrunError USAGE or POLICY.
+ * The roles named, with the values of their variables. `usage` is the command in which to name one. Throws a
+ * JailrunError USAGE, UNKNOWN_ROLE or POLICY.
  */
-export function bindRole(role: ResolvedRole, texts: readonly string[] = []): ResolvedRole {
+export async function findStack(
+  request: Pick<StackRequest, 'role' | 'var'>,
+  sources: PolicySources,
+  usage: string,
+): Promise<ResolvedRole[]> {
+  const names = request.role ?? [];
+  if (names.length === 0)
+    throw new JailrunError('USAGE', `No role is named, so nothing would be allowed. Name one: ${usage}`);
+  if (names.length > maxStack)
+    throw new JailrunError(
+      'USAGE',
+      `${names.length} roles are named, and ${maxStack} can hold together. Write a role that extends several, where that is meant.`,
+    );
+  const twice = names.find((name, i) => names.indexOf(name) < i);
+  if (twice !== undefined)
+    throw new JailrunError('USAGE', `Role ${twice} is named twice, which says nothing more. Name it once.`);
+  const roles = await rolesInUse(sources);
+  return bind(
+    names.map((name) => roles.role(name) ?? unknownRole(name, roles.names)),
+    request.var,
+  );
+}
+
+function bind(stack: readonly ResolvedRole[], texts: readonly string[] = []): ResolvedRole[] {
   const values = new Map<string, string>();
   for (const text of texts) {
     const [, name, value] = /^([^=]+)=(.*)$/s.exec(text) ?? [];
@@ -67,10 +81,26 @@ export function bindRole(role: ResolvedRole, texts: readonly string[] = []): Res
     values.set(name, value);
   }
   try {
-    return bindVariables(role, values);
+    return bindVariables(stack, values);
   } catch (error) {
     throw asJailrunError(error);
   }
+}
+
+/**
+ * Whether the whole stack is audited. A pod is enforced or audited, so with only some of its roles in audit mode
+ * either those would deny, or the others would not. Throws a JailrunError POLICY then.
+ */
+export function isAudited(stack: readonly ResolvedRole[]): boolean {
+  const audited = stack.filter(({ audit }) => audit);
+  const enforced = stack.find(({ audit }) => !audit);
+  const [first] = audited;
+  if (first && enforced)
+    throw new JailrunError(
+      'POLICY',
+      `${first.place.file}:${first.place.line}:${first.place.column}: roles.${first.name}: it is in audit mode, and role ${enforced.name}, which is not, would not hold beside it; give both the same mode, or audit the whole stack: --audit`,
+    );
+  return audited.length > 0;
 }
 
 /** All roles in use. Throws a JailrunError POLICY. */
@@ -103,39 +133,53 @@ export function readBuiltIn(): BuiltIn {
   return decodeBuiltIn(readFileSync(join(distDirectory, 'roles.jsonl'), 'utf8'));
 }
 
-/** Compiles the role for the mount table of this process, to be enforced. Throws a JailrunError POLICY. */
-export function compileRole(role: ResolvedRole, kernel: Kernel): CompiledRole {
+/** Compiles the stack for the mount table of this process, to be enforced. Throws a JailrunError POLICY. */
+export function compileStack(stack: readonly ResolvedRole[], kernel: Kernel): CompiledRole {
   try {
-    const mounts = role.paths.length > 0 ? kernel.readMounts(hostMounts) : [];
-    return compileHere(role, mounts, linkReader());
+    const hasPaths = stack.some(({ paths }) => paths.length > 0);
+    const mounts = hasPaths ? kernel.readMounts(hostMounts) : [];
+    return compileHere(stack, mounts, linkReader());
   } catch (error) {
     throw asJailrunError(error);
   }
 }
 
-/** What reports, and the next reload, need to know of a role that holds a pod. */
-export function heldRole(role: ResolvedRole, compiled: CompiledRole): HeldRole {
+/** What reports, and the next reload, need to know of the roles that hold a pod. */
+export function heldRole(stack: readonly ResolvedRole[], compiled: CompiledRole): HeldRole {
+  return {
+    digest: String(compiled.digest),
+    roles: compiled.members,
+    rules: compiled.rules,
+    other: stack.flatMap((role) => {
+      const lines = linesBesideRules(role);
+      return stack.length > 1 ? lines.map((line) => `${role.name}: ${line}`) : lines;
+    }),
+  };
+}
+
+function linesBesideRules(role: ResolvedRole): string[] {
   const scopes = (['files', 'exec', 'network'] as const).flatMap((section) =>
     role[section] === Scope.RULES ? [] : [`${section}: ${role[section] === Scope.ANY ? 'any' : 'none'}`],
   );
   const allow = role.allow === 'any' ? ['any'] : role.allow;
-  return {
-    digest: String(compiled.digest),
-    definition: role.place,
-    network: role.network,
-    rules: compiled.rules,
-    other: [
-      ...scopes,
-      ...allow.map((power) => `allow: ${power}`),
-      ...(role.jit ? [] : ['jit: none']),
-      ...(role.audit ? ['mode: audit'] : []),
-    ],
-  };
+  return [
+    ...scopes,
+    ...allow.map((power) => `allow: ${power}`),
+    ...(role.jit ? [] : ['jit: none']),
+    ...(role.audit ? ['mode: audit'] : []),
+  ];
 }
 
-/** As compileRole(), with a mount table and a reader of links of one's own. Throws a PolicyError. */
-export function compileHere(role: ResolvedRole, mounts: readonly Mount[], readLink: ReadLink): CompiledRole {
-  return compile(locate(role, readLink), mounts);
+/** As compileStack(), with a mount table and a reader of links of one's own. Throws a PolicyError. */
+export function compileHere(
+  stack: readonly ResolvedRole[],
+  mounts: readonly Mount[],
+  readLink: ReadLink,
+): CompiledRole {
+  return compile(
+    stack.map((role) => locate(role, readLink)),
+    mounts,
+  );
 }
 
 /** The mount table of this process, without epochs. */

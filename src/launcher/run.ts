@@ -6,14 +6,9 @@ import { addon } from './addon.js';
 import { JailrunError } from './error.js';
 import { type Kernel, openPins } from './kernel.js';
 import { makePod, type NewPod, podName, removeDeadPods, unmakePod } from './pods.js';
-import { bindRole, compileRole, findRole, heldRole, requireOneRole, sourcesHere } from './role.js';
+import { compileStack, findStack, heldRole, isAudited, type StackRequest, sourcesHere } from './role.js';
 
-export interface RunRequest {
-  /** The roles named. One is needed; a stack of several is not enforced by this version. */
-  role?: string[];
-  policy?: string;
-  /** NAME=VALUE, each name once. */
-  var?: string[];
+export interface RunRequest extends StackRequest {
   audit?: true;
   name?: string;
   exec?: true;
@@ -25,19 +20,19 @@ export interface RunRequest {
 
 /** Makes the pod, sends the plan to the front and ends this process. Throws a JailrunError when anything fails. */
 export async function run(request: RunRequest): Promise<never> {
-  const name = requireOneRole(request.role, 'jailrun --role NAME -- COMMAND');
   const sources = sourcesHere(request.policy);
-  const definition = bindRole(await findRole(name, sources), request.var);
+  const stack = await findStack(request, sources, 'jailrun --role NAME -- COMMAND');
+  const audited = request.audit === true || isAudited(stack);
   const kernel = openPins() ?? (await import('./attach.js')).attach();
-  const role = compileRole(definition, kernel);
+  const role = compileStack(stack, kernel);
   removeDeadPods(kernel);
   const audit = request.audit === true;
-  const gains = mayGain(definition) || audit;
+  const gains = audited || stack.every(mayGain);
   const pod = makePod({
-    ...heldRole(definition, role),
+    ...heldRole(stack, role),
     name: podName(request.name ?? request.command),
     role: role.name,
-    request: { ...sources, role: [name], var: request.var ?? [], audit, gains },
+    request: { ...sources, role: request.role ?? [], var: request.var ?? [], audit, gains },
     command: request.command,
     json: request.json === true,
   });
@@ -45,7 +40,7 @@ export async function run(request: RunRequest): Promise<never> {
     kernel.createPod({
       id: pod.id,
       role,
-      flags: TaskFlag.ENTRY | (audit || role.audit ? TaskFlag.AUDIT : 0),
+      flags: TaskFlag.ENTRY | (audited ? TaskFlag.AUDIT : 0),
       keep: request.exec ? 0 : Limit.KEPT_DENIALS,
     });
     sendPlan(kernel, pod, request, gains);

@@ -3,7 +3,7 @@
 import { Operation, Reason } from '../abi.js';
 import { fromByteString } from '../profiles/locate.js';
 import { type End, showAddress, TCP, UDP } from '../profiles/network.js';
-import { builtInPrefix } from '../profiles/policy.js';
+import { builtInPrefix, type Section } from '../profiles/policy.js';
 
 /** A line of a policy: a rule, or a section that is `any` or `none` as a whole. */
 export interface PolicyLine {
@@ -103,6 +103,12 @@ export function inRole(
   return { ...grant, file: definition.file, line: definition.line };
 }
 
+/** The section of a role that decides an operation; undefined where none does. */
+export function sectionOf(operation: number): Section | undefined {
+  if (operation === Operation.SOCKET) return 'network';
+  return sectionFor(operation)?.split('.')[0] as Section | undefined;
+}
+
 function sectionFor(operation: number): string | undefined {
   switch (operation) {
     case Operation.READ:
@@ -127,15 +133,19 @@ function sectionFor(operation: number): string | undefined {
   }
 }
 
-/** The line that decided, as a clause: `by files.deny /srv/x (policy.yaml:12)`. */
-export function byLine({ section, text, file, line, set }: PolicyLine): string {
+/**
+ * The line that decided, as a clause: `by files.deny /srv/x (policy.yaml:12)`. `role` is which one of a stack it
+ * decided for.
+ */
+export function byLine({ section, text, file, line, set }: PolicyLine, role?: string): string {
   const rule = isScope(text) ? `${section}: ${text}` : `${section} ${printable(text)}`;
-  return `by ${rule}${set === undefined ? '' : ` of @${set}`} (${file}:${line})`;
+  const origin = `${set === undefined ? '' : ` of @${set}`}${role === undefined ? '' : ` in role ${role}`}`;
+  return `by ${rule}${origin} (${file}:${line})`;
 }
 
 /** The same for a denial; a rule that grants less than was asked says so. */
-export function deniedBy(line: PolicyLine): string {
-  return `${byLine(line)}${line.section === 'files.read' ? ', which grants reading only' : ''}`;
+export function deniedBy(line: PolicyLine, role?: string): string {
+  return `${byLine(line, role)}${line.section === 'files.read' ? ', which grants reading only' : ''}`;
 }
 
 /** What ends the line about a denial; empty where nothing can be named. */

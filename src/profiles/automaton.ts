@@ -2,20 +2,15 @@
  * From rules and mounts to one automaton over path components for each file system.
  *
  * What decides an object is defined by its names: every visible path that leads to it. A rule covers an
- * object when it matches one of its names, or a directory above in that name. Of the rules that cover it
- * the one that matches the longest path decides; on a tie `deny`, then `write`, then `read`. An object
- * without a name is not granted anything.
+ * object when it matches one of its names, or a directory above in that name. Which of the rules that cover it
+ * decide, and what they grant, is in votes.ts. An object without a name is not granted anything.
  *
- * There are four lists of rules: for files, for exec, and for connecting to unix sockets and binding them. Each
- * is decided by itself, but who may write a socket's path needs no rule for sockets: among those, too, the
- * longest match decides.
- *
- * The rules become one tree of patterns. The subset construction then walks each file system from its
- * root: a state knows, for each mount that shows the object, where in the tree that name has come to, and
- * which rule was the deepest to match it so far. States that answer alike are joined, and edges that
+ * The rules of all roles of a stack become one tree of patterns. The subset construction then walks each file
+ * system from its root: a state knows, for each mount that shows the object, where in the tree that name has come
+ * to, and which rules were the deepest to match it so far. States that answer alike are joined, and edges that
  * change nothing are left out.
  */
-import { Access, Limit, Scope } from '../abi.js';
+import { Limit } from '../abi.js';
 import { splitPath } from './locate.js';
 import { hasPaths, type Mount } from './mounts.js';
 import {
@@ -27,16 +22,9 @@ import {
   parsePattern,
   TooManyRows,
 } from './pattern.js';
-import { type LocatedRole, type PathRule, PolicyError } from './policy.js';
-
-/** What is known of an object: what may be done with it, and the numbers of the rules that say so. */
-export interface Answer {
-  access: number;
-  rule: number;
-  execRule: number;
-  connectRule: number;
-  bindRule: number;
-}
+import { type PathRule, PolicyError } from './policy.js';
+import { type Member, stackName } from './stack.js';
+import { type Answer, type Verdicts, Votes } from './votes.js';
 
 /** Where an edge leads. Without a state nothing below changes the answer. */
 export interface Target extends Answer {
@@ -62,66 +50,6 @@ export interface Automaton {
   states: State[];
 }
 
-/** USE is what a list other than that of files grants. */
-const grants = { NOTHING: 0, READ: 1, WRITE: 2, USE: 3, DENY: 4 } as const;
-type Grant = (typeof grants)[keyof typeof grants];
-
-/** The rule that decides so far. `depth` is how much of the name it matches, relative to the object at hand. */
-interface Verdict {
-  depth: number;
-  grant: Grant;
-  rule: number;
-}
-
-const noRule: Verdict = { depth: Number.NEGATIVE_INFINITY, grant: grants.NOTHING, rule: 0 };
-
-/** The verdict that decides when both cover an object. Rule numbers only make the choice unique. */
-function better(a: Verdict, b: Verdict): Verdict {
-  if (a.depth !== b.depth) return a.depth > b.depth ? a : b;
-  return (a.grant - b.grant || b.rule - a.rule) >= 0 ? a : b;
-}
-
-const lists = ['files', 'exec', 'connect', 'bind'] as const;
-type List = (typeof lists)[number];
-
-/** What decides so far, in each list. */
-type Verdicts = Readonly<Record<List, Verdict>>;
-
-const noVerdicts: Verdicts = { files: noRule, exec: noRule, connect: noRule, bind: noRule };
-
-/** In which lists a rule has a say. */
-const grantsOf: Record<PathRule['section'], Partial<Record<List, Grant>>> = {
-  'files.read': { files: grants.READ },
-  'files.write': { files: grants.WRITE },
-  'files.deny': { files: grants.DENY, exec: grants.DENY, connect: grants.DENY, bind: grants.DENY },
-  exec: { exec: grants.USE },
-  'network.connect': { connect: grants.USE },
-  'network.bind': { bind: grants.USE },
-  'network.deny': { connect: grants.DENY, bind: grants.DENY },
-};
-
-function mergeVerdicts(a: Verdicts, merge: (list: List, verdict: Verdict) => Verdict): Verdicts {
-  return {
-    files: merge('files', a.files),
-    exec: merge('exec', a.exec),
-    connect: merge('connect', a.connect),
-    bind: merge('bind', a.bind),
-  };
-}
-
-function accessOf({ grant }: Verdict): number {
-  switch (grant) {
-    case grants.READ:
-      return Access.READ;
-    case grants.WRITE:
-      return Access.READ | Access.WRITE;
-    case grants.DENY:
-      return Access.HIDDEN;
-    default:
-      return 0;
-  }
-}
-
 /** A place in the rules' patterns. */
 interface PatternNode {
   id: number;
@@ -131,7 +59,7 @@ interface PatternNode {
   deep?: PatternNode;
   /** This is such a node: every name leads back to it. */
   loops: boolean;
-  /** Of the rules whose pattern ends here the one that decides. */
+  /** Of the rules whose pattern ends here those that decide. */
   verdicts: Verdicts;
 }
 
@@ -139,23 +67,24 @@ class PatternTree {
   readonly root: PatternNode;
   #count = 0;
 
-  constructor(role: LocatedRole, used: readonly List[]) {
+  constructor(readonly votes: Votes) {
     this.root = this.#node();
-    for (const [index, rule] of role.paths.entries())
+    for (const { rule, verdicts } of votes.rules())
       for (const { path, pattern } of rule.places) {
         const literal: Component[] = splitPath(path).map((name) => ({ name }));
         const node = this.#reach([...literal, ...parsePattern(pattern)]);
-        const granted = grantsOf[rule.section];
-        node.verdicts = mergeVerdicts(node.verdicts, (list, verdict) => {
-          const grant = granted[list];
-          if (grant === undefined || !used.includes(list)) return verdict;
-          return better(verdict, { depth: 0, grant, rule: index + 1 });
-        });
+        node.verdicts = votes.better(node.verdicts, verdicts);
       }
   }
 
   #node(loops = false): PatternNode {
-    return { id: this.#count++, names: new Map(), globs: new Map(), loops, verdicts: noVerdicts };
+    return {
+      id: this.#count++,
+      names: new Map(),
+      globs: new Map(),
+      loops,
+      verdicts: this.votes.none,
+    };
   }
 
   #reach(components: readonly Component[]): PatternNode {
@@ -217,6 +146,22 @@ interface Step {
   matches: (glob: string) => boolean;
 }
 
+/** A step, and what becomes of where it leads. */
+interface Edge extends Step {
+  lead: (target: Target) => void;
+}
+
+/** A state whose edges are being followed, one after the other. */
+interface Exploration {
+  draft: Draft;
+  names: readonly Name[];
+  edges: readonly Edge[];
+  next: number;
+}
+
+/** What takes seconds to follow. Most edges are found to change nothing and left out, so no map gets as large. */
+const maxEdges = 1 << 19;
+
 /** A state while it is built. */
 interface Draft extends State {
   answer: Answer;
@@ -227,60 +172,46 @@ interface Draft extends State {
   stands?: Draft | undefined;
 }
 
-/** Which lists the kernel side will ask beside that of files. */
-export interface Asked {
-  exec: boolean;
-  sockets: boolean;
-}
-
-/** Builds the automaton of `role` for a mount table. Throws a PolicyError for what the kernel side cannot hold. */
-export function buildAutomaton(role: LocatedRole, mounts: readonly Mount[], asked: Asked): Automaton {
-  return new Builder(role, mounts, asked).build();
+/**
+ * Builds the automaton of a stack for a mount table. `sockets`: the kernel side asks it for connecting to unix
+ * sockets and binding them. Throws a PolicyError for what the kernel side cannot hold.
+ */
+export function buildAutomaton(
+  members: readonly Member[],
+  mounts: readonly Mount[],
+  sockets: boolean,
+): Automaton {
+  return new Builder(members, mounts, sockets).build();
 }
 
 class Builder {
+  readonly #votes: Votes;
   readonly #tree: PatternTree;
   readonly #mounts: MountNode;
-  /** What holds for `/`. */
-  readonly #start: Verdicts;
   readonly #drafts = new Map<string, Draft>();
   readonly #bySignature = new Map<string, Draft>();
   readonly #matchers = new Map<string, Matcher>();
   readonly #ids = new Map<object, number>();
+  #edges = 0;
 
   constructor(
-    readonly role: LocatedRole,
+    readonly members: readonly Member[],
     mounts: readonly Mount[],
-    readonly asked: Asked,
+    sockets: boolean,
   ) {
-    const used = lists.filter((list) => list === 'files' || (list === 'exec' ? asked.exec : asked.sockets));
-    this.#tree = new PatternTree(role, used);
+    this.#votes = new Votes(members, sockets);
+    this.#tree = new PatternTree(this.#votes);
     this.#mounts = growMounts(mounts);
-    this.#start = {
-      ...noVerdicts,
-      ...(asked.sockets && role.files === Scope.ANY && { files: { ...noRule, grant: grants.WRITE } }),
-      ...(role.exec === Scope.ANY && { exec: { ...noRule, grant: grants.USE } }),
-    };
   }
 
   build(): Automaton {
     const devices = [...this.#namesByDevice()]
       .sort(([a], [b]) => a - b)
       .map(([device, names]): [number, Draft] => [device, this.#explore(names)]);
-    const states: State[] = [];
-    const numbered = new Set<Draft>();
-    const number = (draft: Draft | undefined): State | undefined => {
-      if (draft && !numbered.has(draft)) {
-        numbered.add(draft);
-        draft.number = states.length + 1;
-        states.push(draft);
-        for (const target of targetsOf(draft)) target.state = number(standing(target.state as Draft));
-      }
-      return draft;
-    };
+    const states = numberStates(devices.map(([, draft]) => standing(draft)));
     const targets = devices.map(([device, draft]): Automaton['devices'][number] => [
       device,
-      { ...draft.answer, state: number(standing(draft)) },
+      { ...draft.answer, state: standing(draft) },
     ]);
     const matchers = new Set(states.flatMap(({ globs }) => globs?.matcher ?? []));
     const rows = [...matchers].reduce((sum, matcher) => sum + matcher.rows.length, 1);
@@ -301,7 +232,11 @@ class Builder {
       }
       for (const [component, child] of node.children) {
         const { nodes, verdicts } = this.#follow(name, component);
-        const next = { ...name, nodes, verdicts: deeper(verdicts, name.verdicts, way.length + 1) };
+        const next = {
+          ...name,
+          nodes,
+          verdicts: this.#votes.deeper(verdicts, name.verdicts, way.length + 1),
+        };
         visit(child, [...way, component], next);
       }
     };
@@ -311,7 +246,7 @@ class Builder {
       nodes: start.nodes,
       mounts: this.#mounts,
       base: 0,
-      verdicts: deeper(start.verdicts, this.#start, 0),
+      verdicts: this.#votes.deeper(start.verdicts, this.#votes.start, 0),
     });
     return devices;
   }
@@ -334,9 +269,9 @@ class Builder {
   /** The nodes that are reached with these, and the verdict of the rules that end in them. */
   #arrive(reached: PatternNode[]): Pick<Name, 'nodes' | 'verdicts'> {
     const nodes = new Set<PatternNode>();
-    let verdicts = noVerdicts;
+    let verdicts = this.#votes.none;
     for (const node of reached) {
-      verdicts = betterOf(verdicts, node.verdicts);
+      verdicts = this.#votes.better(verdicts, node.verdicts);
       nodes.add(node);
       if (node.deep) nodes.add(node.deep);
     }
@@ -363,29 +298,51 @@ class Builder {
     return matcher;
   }
 
-  /** Builds the state of an object that goes by `names`, and all that lie below it. */
+  /**
+   * Builds the state of an object that goes by `names`, and all that lie below it. Without recursion: states may
+   * lead to one another in a row as long as there are any.
+   */
   #explore(names: readonly Name[]): Draft {
-    const canonical = canonicalize(names);
-    const key = canonical.map(keyOf).join(' ');
-    let draft = this.#drafts.get(key);
-    if (!draft) {
+    const open: Exploration[] = [];
+    const enter = (names: readonly Name[]): Draft => {
+      const canonical = this.#canonicalize(names);
+      const key = canonical.map((name) => this.#keyOf(name)).join(' ');
+      const known = this.#drafts.get(key);
+      if (known) return known;
       if (this.#drafts.size === Limit.MAX_STATES)
         throw this.#tooLarge(`more than ${Limit.MAX_STATES} states`);
-      draft = {
+      const draft: Draft = {
         number: 0,
-        answer: answerOf(canonical, this.asked),
+        answer: this.#answerOf(canonical),
         hidden: canonical.length === 0,
         names: [],
         done: false,
       };
       this.#drafts.set(key, draft);
-      this.#addEdges(draft, canonical);
-      this.#finish(draft);
+      const edges = this.#edgesOf(draft, canonical);
+      this.#edges += edges.length;
+      if (this.#edges > maxEdges) throw this.#tooLarge(`more than ${maxEdges} edges between states`);
+      open.push({ draft, names: canonical, edges, next: 0 });
+      return draft;
+    };
+    const start = enter(names);
+    for (let top = open.at(-1); top; top = open.at(-1)) {
+      const edge = top.edges[top.next];
+      if (!edge) {
+        this.#finish(top.draft);
+        open.pop();
+        continue;
+      }
+      const below = enter(this.#step(top.names, edge));
+      // What is new there is explored first.
+      if (open.at(-1) !== top) continue;
+      edge.lead(targetOf(below));
+      top.next++;
     }
-    return draft;
+    return start;
   }
 
-  #addEdges(draft: Draft, names: readonly Name[]): void {
+  #edgesOf(draft: Draft, names: readonly Name[]): Edge[] {
     const active = names.filter(({ ahead }) => ahead.length === 0);
     const nodes = new Set(active.flatMap(({ nodes }) => nodes));
     const globs = [...new Set([...nodes].flatMap(({ globs }) => [...globs.keys()]))].sort();
@@ -393,28 +350,37 @@ class Builder {
     for (const { ahead } of names) if (ahead[0] !== undefined) components.add(ahead[0]);
     for (const node of nodes) for (const name of node.names.keys()) components.add(name);
     for (const { mounts } of active) for (const name of mounts?.children.keys() ?? []) components.add(name);
-    const follow = (step: Step): Target => targetOf(this.#explore(this.#step(names, step)));
 
+    const edges: Edge[] = [];
     if (globs.length > 0 || [...nodes].some(({ loops }) => loops))
-      draft.any = follow({ matches: () => false });
+      edges.push({
+        matches: () => false,
+        lead: (target) => {
+          draft.any = target;
+        },
+      });
     if (globs.length > 0) {
       const matcher = this.#matcherOf(globs);
-      const targets = matcher.matches.map((match) => {
-        const matching = new Set(match.map((i) => globs[i]));
-        return follow({ matches: (glob) => matching.has(glob) });
-      });
+      const targets: (Target | undefined)[] = [];
       draft.globs = { matcher, targets };
+      for (const match of matcher.matches) {
+        const matching = new Set(match.map((i) => globs[i]));
+        edges.push({ matches: (glob) => matching.has(glob), lead: (target) => targets.push(target) });
+      }
     }
     for (const name of [...components].sort())
-      draft.names.push([name, follow({ name, matches: (glob) => this.#matches(glob, name) })]);
+      edges.push({
+        name,
+        matches: (glob) => this.#matches(glob, name),
+        lead: (target) => draft.names.push([name, target]),
+      });
+    return edges;
   }
 
   #step(names: readonly Name[], step: Step): Name[] {
     const next: Name[] = [];
     for (const name of names) {
-      const verdicts = mergeVerdicts(name.verdicts, (_, verdict) =>
-        verdict === noRule ? noRule : { ...verdict, depth: verdict.depth - 1 },
-      );
+      const verdicts = this.#votes.below(name.verdicts);
       if (name.ahead.length > 0) {
         if (name.ahead[0] === step.name) next.push({ ...name, ahead: name.ahead.slice(1), verdicts });
         continue;
@@ -427,7 +393,7 @@ class Builder {
         ...name,
         nodes: reached.nodes,
         mounts,
-        verdicts: deeper(reached.verdicts, verdicts, name.base),
+        verdicts: this.#votes.deeper(reached.verdicts, verdicts, name.base),
       });
     }
     return next;
@@ -453,7 +419,7 @@ class Builder {
       if (name.length <= Limit.MAX_NAME) return true;
       // Hidden objects keep the verdict of the directory around them; for others that could be too much.
       if ((target as Target & { hidden?: boolean }).hidden) return false;
-      throw unrecognizable(name, target, this.role);
+      throw unrecognizable(name, target, this.members);
     });
     if (draft.names.length === 0 && !draft.globs && !draft.any) {
       draft.stands = undefined;
@@ -483,13 +449,84 @@ class Builder {
   }
 
   #tooLarge(what: string): PolicyError {
-    const [rule] = this.role.paths;
+    const stack = this.members.map(({ role }) => role);
+    const [rule] = stack.flatMap(({ paths }) => paths);
     const { file, line, column } = rule ?? { file: '', line: 0, column: 0 };
-    const message = `role ${this.role.name} compiles to ${what}; use fewer ** and * in it`;
-    return new PolicyError([
-      { code: 'BAD_PATH', file, line, column, where: `roles.${this.role.name}`, message },
-    ]);
+    const name = stackName(stack);
+    const several = stack.length > 1;
+    const message = `${several ? 'the stack' : 'role'} ${name} compiles to ${what}; use fewer ** and * in it${several ? ', or fewer roles' : ''}`;
+    return new PolicyError([{ code: 'BAD_PATH', file, line, column, where: `roles.${name}`, message }]);
   }
+
+  /** Names that are shown in the same way whatever came before: their order does not count, nor do equal ones. */
+  #canonicalize(names: readonly Name[]): Name[] {
+    if (names.length === 1 && names[0]) return [this.#canonicalizeOnly(names[0])];
+    const live = names.filter(({ ahead, nodes }) => ahead.length > 0 || nodes.length > 0);
+    // What matches below this depth is outweighed by whatever matches next.
+    const floor = Math.min(...live.map(({ base }) => base));
+    const ground = Number.isFinite(floor) ? floor : 0;
+    const settled = this.#votes.settle(
+      names.map(({ verdicts }) => verdicts),
+      floor,
+      ground,
+    );
+    const result = new Map<string, Name>();
+    let dead: Name | undefined;
+    for (const [i, name] of names.entries()) {
+      const one = { ...name, verdicts: settled[i] ?? name.verdicts };
+      if (one.mounts?.children.size === 0) one.mounts = undefined;
+      if (one.ahead.length === 0 && one.nodes.length === 0) one.base = 0;
+      if (one.ahead.length === 0 && one.nodes.length === 0 && !one.mounts) {
+        // Nothing can change such a name's verdicts or take the name away, so all of them are one.
+        dead = { ...one, verdicts: this.#votes.better(dead?.verdicts ?? this.#votes.none, one.verdicts) };
+      } else {
+        result.set(this.#keyOf(one), one);
+      }
+    }
+    return [
+      ...[...result].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, name]) => name),
+      ...(dead ? [dead] : []),
+    ];
+  }
+
+  /** An object's only name: its next match outweighs all before, however long that was. */
+  #canonicalizeOnly(name: Name): Name {
+    const mounts = name.mounts?.children.size === 0 ? undefined : name.mounts;
+    const isDead = name.ahead.length === 0 && name.nodes.length === 0;
+    const base = isDead ? 0 : name.base;
+    const [verdicts = name.verdicts] = this.#votes.settle([name.verdicts], Number.POSITIVE_INFINITY, base);
+    return { ...name, mounts, base, verdicts };
+  }
+
+  #keyOf({ ahead, nodes, mounts, base, verdicts }: Name): string {
+    let key = `${ahead.length > 0 ? ahead.join('/') : ''};${mounts?.id ?? ''};${base};`;
+    for (const node of nodes) key += `${node.id},`;
+    return key + this.#votes.keyOf(verdicts);
+  }
+
+  #answerOf(names: readonly Name[]): Answer {
+    const known = names.filter(({ ahead }) => ahead.length === 0);
+    const verdicts = known.reduce((all, name) => this.#votes.better(all, name.verdicts), this.#votes.none);
+    return this.#votes.answer(verdicts, known.length > 0);
+  }
+}
+
+/** The states that these lead to, each with its number; edges to states that others stand for lead to those. */
+function numberStates(starts: readonly (Draft | undefined)[]): State[] {
+  const states: State[] = [];
+  const numbered = new Set<Draft>();
+  const ahead = starts.toReversed();
+  while (ahead.length > 0) {
+    const draft = ahead.pop();
+    if (!draft || numbered.has(draft)) continue;
+    numbered.add(draft);
+    draft.number = states.length + 1;
+    states.push(draft);
+    const targets = targetsOf(draft);
+    for (const target of targets) target.state = standing(target.state as Draft);
+    ahead.push(...targets.map(({ state }) => state as Draft | undefined).reverse());
+  }
+  return states;
 }
 
 function idOf(ids: Map<object, number>, object: object | undefined): number | undefined {
@@ -497,19 +534,6 @@ function idOf(ids: Map<object, number>, object: object | undefined): number | un
   const id = ids.get(object) ?? ids.size;
   ids.set(object, id);
   return id;
-}
-
-/** A rule that matches the object itself, `depth` components deep, outweighs all that matched above it. */
-function deeper(here: Verdicts, above: Verdicts, depth: number): Verdicts {
-  if (here === noVerdicts) return above;
-  return mergeVerdicts(above, (list, verdict) =>
-    here[list] === noRule ? verdict : { ...here[list], depth },
-  );
-}
-
-function betterOf(a: Verdicts, b: Verdicts): Verdicts {
-  if (a === noVerdicts || b === noVerdicts) return a === noVerdicts ? b : a;
-  return mergeVerdicts(a, (list, verdict) => (b[list] === noRule ? verdict : better(verdict, b[list])));
 }
 
 /** The state that takes the place of a finished one. */
@@ -545,102 +569,12 @@ function sameAnswer(a: Answer, b: Answer): boolean {
   );
 }
 
-/** Names that are shown in the same way whatever came before: their order does not count, nor do equal ones. */
-function canonicalize(names: readonly Name[]): Name[] {
-  if (names.length === 1 && names[0]) return [canonicalizeOnly(names[0])];
-  const live = names.filter(({ ahead, nodes }) => ahead.length > 0 || nodes.length > 0);
-  // What matches below this depth is outweighed by whatever matches next; only the order among such counts.
-  const floor = Math.min(...live.map(({ base }) => base));
-  const depths = names.flatMap(({ verdicts }) => lists.map((list) => verdicts[list].depth));
-  const low = [...new Set(depths.filter((depth) => depth <= floor && depth !== Number.NEGATIVE_INFINITY))];
-  low.sort((a, b) => b - a);
-  const ground = Number.isFinite(floor) ? floor : 0;
-  const settle = (verdict: Verdict): Verdict => {
-    const rank = low.indexOf(verdict.depth);
-    return rank < 0 ? verdict : { ...verdict, depth: ground - rank };
-  };
-  const result = new Map<string, Name>();
-  let settled: Name | undefined;
-  for (const name of names) {
-    const one = { ...name, verdicts: mergeVerdicts(name.verdicts, (_, verdict) => settle(verdict)) };
-    if (one.mounts?.children.size === 0) one.mounts = undefined;
-    if (one.ahead.length === 0 && one.nodes.length === 0) one.base = 0;
-    if (one.ahead.length === 0 && one.nodes.length === 0 && !one.mounts) {
-      // Nothing can change such a name's verdicts or take the name away, so all of them are one.
-      const both = settled ?? one;
-      settled = { ...one, verdicts: betterOf(both.verdicts, one.verdicts) };
-    } else {
-      result.set(keyOf(one), one);
-    }
-  }
-  return [
-    ...[...result].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, name]) => name),
-    ...(settled ? [settled] : []),
-  ];
-}
-
-/**
- * An object's only name: its next match outweighs all before, however long that was. How the lists for sockets
- * and that for files compare is kept.
- */
-function canonicalizeOnly(name: Name): Name {
-  const mounts = name.mounts?.children.size === 0 ? undefined : name.mounts;
-  const dead = name.ahead.length === 0 && name.nodes.length === 0;
-  const base = dead ? 0 : name.base;
-  const settle = (verdict: Verdict, rank: number): Verdict =>
-    verdict.depth === base - rank || verdict.depth === Number.NEGATIVE_INFINITY
-      ? verdict
-      : { ...verdict, depth: base - rank };
-  const { files, exec, connect, bind } = name.verdicts;
-  const only = { files: settle(files, 0), exec: settle(exec, 0), connect, bind };
-  if (connect === noRule && bind === noRule) return { ...name, mounts, base, verdicts: only };
-  const depths = [files, connect, bind].map(({ depth }) => depth).filter(Number.isFinite);
-  const ranks = [...new Set(depths)].sort((a, b) => b - a);
-  const ranked = (verdict: Verdict) => settle(verdict, ranks.indexOf(verdict.depth));
-  const verdicts = { ...only, files: ranked(files), connect: ranked(connect), bind: ranked(bind) };
-  return { ...name, mounts, base, verdicts };
-}
-
-function keyOf({ ahead, nodes, mounts, base, verdicts }: Name): string {
-  let key = `${ahead.length > 0 ? ahead.join('/') : ''};${mounts?.id ?? ''};${base};`;
-  for (const node of nodes) key += `${node.id},`;
-  for (const list of lists) {
-    const { depth, grant, rule } = verdicts[list];
-    key += verdicts[list] === noRule ? ';' : `;${depth}:${grant}:${rule}`;
-  }
-  return key;
-}
-
-function answerOf(names: readonly Name[], { sockets }: Asked): Answer {
-  let verdicts = noVerdicts;
-  for (const name of names) if (name.ahead.length === 0) verdicts = betterOf(verdicts, name.verdicts);
-  const { files, exec } = verdicts;
-  // files.deny also takes exec away, but from exec's point of view no files.read lies deeper.
-  let access = accessOf(files) | (exec.grant === grants.USE ? Access.EXEC : 0);
-  const answer = { rule: files.rule, execRule: exec.rule, connectRule: 0, bindRule: 0 };
-  if (sockets) {
-    const connect = forSockets(verdicts.connect, files);
-    const bind = forSockets(verdicts.bind, files);
-    if (connect.grant === grants.USE) access |= Access.CONNECT;
-    if (bind.grant === grants.USE) access |= Access.BIND;
-    answer.connectRule = connect.rule;
-    answer.bindRule = bind.rule;
-  }
-  return { access, ...answer };
-}
-
-/** The right to write a socket's path is one to use the socket, unless a longer match, or one as long, denies it. */
-function forSockets(own: Verdict, files: Verdict): Verdict {
-  if (own.grant === grants.USE) return own;
-  if (files.grant === grants.WRITE && (own.grant !== grants.DENY || files.depth > own.depth))
-    return { ...files, grant: grants.USE };
-  return own.grant === grants.DENY ? own : { ...files, grant: grants.NOTHING };
-}
-
-function unrecognizable(component: string, target: Target, role: LocatedRole): PolicyError {
+function unrecognizable(component: string, target: Target, members: readonly Member[]): PolicyError {
   let rule: PathRule | undefined;
+  const find = (number: number) =>
+    members.map(({ role, paths }) => role.paths[number - paths]).find((found) => found !== undefined);
   for (let at: Target | undefined = target; at && !rule; at = at.state?.names[0]?.[1])
-    rule = role.paths[(at.rule || at.execRule) - 1];
+    rule = find(at.rule) ?? find(at.execRule);
   const message = `a mounted path or a rule's object has a component of ${component.length} bytes, and the kernel side recognizes ${Limit.MAX_NAME}; unmount or rename ${JSON.stringify(component)}`;
   const { file, line, column } = rule ?? { file: '/proc/self/mountinfo', line: 0, column: 0 };
   return new PolicyError([{ code: 'BAD_PATH', file, line, column, where: rule?.section ?? '', message }]);

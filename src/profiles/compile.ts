@@ -1,5 +1,5 @@
 /**
- * From a role to the map entries that the kernel side walks, and the same walk for who only asks.
+ * From a stack of roles to the map entries that the kernel side walks, and the same walk for who only asks.
  *
  * A rule names a visible path; the kernel walks an object's components from its file system's root.
  * automaton.ts makes the one into the other; here it becomes bytes.
@@ -31,12 +31,23 @@ import { splitPath, toByteString } from './locate.js';
 import { type Mount, visibleMounts } from './mounts.js';
 import type { End } from './network.js';
 import { type Matcher, TooManyRows } from './pattern.js';
-import { isNetworkSection, type LocatedRole, PolicyError, type RuleSource } from './policy.js';
-import { powerMask } from './powers.js';
+import { type LocatedRole, PolicyError, type RuleSource } from './policy.js';
+import { allPowers } from './powers.js';
+import {
+  type CompiledMember,
+  describeMember,
+  type Member,
+  meet,
+  numberStack,
+  powersOf,
+  stackName,
+} from './stack.js';
+import { deniesExec, hasSockets } from './votes.js';
 
 export interface CompiledRole {
   /** The key of `roles` and `role_rules`: equal compiled roles have equal digests. Never 0. */
   digest: bigint;
+  /** A stack has the id of its first role. */
   id: number;
   name: string;
   audit: boolean;
@@ -48,84 +59,92 @@ export interface CompiledRole {
   globs: Uint8Array;
   /** Rule number n, as in struct jr_rule and struct jr_denial, is rules[n - 1]. */
   rules: RuleSource[];
+  /** The roles of the stack; whose a rule is, and what numbers behind the last rule mean, deciderOf() tells. */
+  members: CompiledMember[];
 }
 
 /**
- * Compiles `role` for the mount table of the namespace that its paths are written for. The same input
- * gives the same bytes.
+ * Compiles the roles, of which every one must permit, for the mount table of the namespace that their paths are
+ * written for. The same input gives the same bytes.
  * @throws PolicyError for a rule whose object the kernel side cannot be told to recognize
  */
-export function compile(role: LocatedRole, mounts: readonly Mount[]): CompiledRole {
+export function compile(stack: readonly LocatedRole[], mounts: readonly Mount[]): CompiledRole {
+  const [first] = stack;
+  if (!first) throw new Error('a stack has a role');
+  const members = numberStack(stack);
+  const files = meet(stack.map(({ files }) => files));
   // Under `exec: any` no walk would find what files.deny takes away, so it becomes a rule for `/` that
   // every other rule outweighs.
-  const execRules = role.exec === Scope.RULES || denies(role);
-  const exec = execRules ? Scope.RULES : role.exec;
-  const sockets = role.paths.some(({ section }) => isNetworkSection(section));
-  const hides = role.paths.some((rule) => rule.section === 'files.deny');
+  const exec = meet(stack.map((role) => (deniesExec(role) ? Scope.RULES : role.exec)));
+  const network = meet(stack.map(({ network }) => network));
+  const sockets = network === Scope.RULES && decidesSockets(stack);
+  const hides = stack.some(({ paths }) => paths.some((rule) => rule.section === 'files.deny'));
   const flags =
-    (hides ? RoleFlag.HIDES : 0) | (sockets ? RoleFlag.SOCKETS : 0) | (role.jit ? 0 : RoleFlag.NO_JIT);
-  const encoded = Role.encode({
-    id: role.id,
-    files: role.files,
-    exec,
-    network: role.network,
-    flags,
-    powers: powerMask(role.allow, { files: role.files !== Scope.NONE, bind: mayBind(role) }),
-  });
+    (hides ? RoleFlag.HIDES : 0) |
+    (sockets ? RoleFlag.SOCKETS : 0) |
+    (stack.every(({ jit }) => jit) ? 0 : RoleFlag.NO_JIT);
+  const powers = stack.reduce((common, role) => common & powersOf(role), allPowers);
+  const encoded = Role.encode({ id: first.id, files, exec, network, flags, powers });
   // Under `exec: none` it is asked which files are libraries, where any may be opened.
-  const mapped = role.files === Scope.ANY && exec !== Scope.ANY;
-  const walked = role.files === Scope.RULES || execRules || mapped || sockets;
+  const maps =
+    exec !== Scope.ANY && stack.every((role) => role.files !== Scope.NONE || role.exec !== Scope.NONE);
+  const walked = files === Scope.RULES || exec === Scope.RULES || hides || maps || sockets;
   const automaton: Automaton = walked
-    ? buildAutomaton(role, visibleMounts(mounts), { exec: execRules, sockets })
+    ? buildAutomaton(members, visibleMounts(mounts), sockets)
     : { devices: [], states: [] };
-  const abstracts = tableNames(role);
+  const abstracts = tableNames(members);
   const { globs, starts } = encodeMatchers([
     ...automaton.states.flatMap(({ globs }) => globs?.matcher ?? []),
     ...abstracts.map(({ matcher }) => matcher),
   ]);
-  if (globs.length > Limit.MAX_GLOB_ROWS * GlobRow.size) throw tooManyRows(role);
+  if (globs.length > Limit.MAX_GLOB_ROWS * GlobRow.size) throw tooManyRows(stack);
   const entries = [
-    ...encodeAutomaton(automaton, epochsOf(mounts), starts, role.paths),
-    ...encodeAddresses(role.addresses, role.paths.length + 1),
+    ...encodeAutomaton(automaton, epochsOf(mounts), starts),
+    ...encodeAddresses(members),
     ...abstracts.flatMap((table) => encodeAbstracts(table, starts.get(table.matcher) ?? 0)),
   ];
   entries.sort(([a], [b]) => Buffer.compare(a, b));
   return {
-    digest: digestOf(role, encoded, entries, globs),
-    id: role.id,
-    name: role.name,
-    audit: role.audit,
+    digest: digestOf(powers, encoded, entries, globs),
+    id: first.id,
+    name: stackName(stack),
+    audit: stack.every(({ audit }) => audit),
     role: encoded,
     entries,
     globs,
-    rules: [...role.paths, ...role.addresses, ...role.abstracts].map(sourceOf),
+    rules: stack.flatMap(({ paths, addresses, abstracts }) =>
+      [...paths, ...addresses, ...abstracts].map(sourceOf),
+    ),
+    members: stack.map(describeMember),
   };
-}
-
-function mayBind({ network, addresses }: LocatedRole): boolean {
-  return network === Scope.ANY || addresses.some(({ section }) => section === 'network.bind');
-}
-
-function tableNames(role: LocatedRole): ReturnType<typeof tableAbstracts> {
-  try {
-    return tableAbstracts(role.abstracts, role.paths.length + role.addresses.length + 1);
-  } catch (error) {
-    throw error instanceof TooManyRows ? tooManyRows(role) : error;
-  }
-}
-
-function tooManyRows({ name, abstracts: [rule] }: LocatedRole): PolicyError {
-  const { file, line, column } = rule ?? { file: '', line: 0, column: 0 };
-  const message = `the wildcards of role ${name} compile to more than ${Limit.MAX_GLOB_ROWS} rows; use fewer`;
-  return new PolicyError([{ code: 'BAD_PATH', file, line, column, where: `roles.${name}.network`, message }]);
-}
-
-function denies(role: LocatedRole): boolean {
-  return role.exec === Scope.ANY && role.paths.some((rule) => rule.section === 'files.deny');
 }
 
 function sourceOf({ section, text, file, line, column, set }: RuleSource): RuleSource {
   return { section, text, file, line, column, ...(set !== undefined && { set }) };
+}
+
+/**
+ * Whether unix sockets have bits of their own. Without, who may read and write a path may use the socket there;
+ * that is not so where a role has rules for them, nor where one has any network but not any file.
+ */
+function decidesSockets(stack: readonly LocatedRole[]): boolean {
+  return stack.some((role) => hasSockets(role) || (role.network === Scope.ANY && role.files !== Scope.ANY));
+}
+
+function tableNames(members: readonly Member[]): ReturnType<typeof tableAbstracts> {
+  try {
+    return tableAbstracts(members);
+  } catch (error) {
+    throw error instanceof TooManyRows ? tooManyRows(members.map(({ role }) => role)) : error;
+  }
+}
+
+function tooManyRows(stack: readonly LocatedRole[]): PolicyError {
+  const [rule] = stack.flatMap(({ abstracts }) => abstracts);
+  const { file, line, column } = rule ?? { file: '', line: 0, column: 0 };
+  const name = stackName(stack);
+  const message = `the wildcards of role ${name} compile to more than ${Limit.MAX_GLOB_ROWS} rows; use fewer`;
+  return new PolicyError([{ code: 'BAD_PATH', file, line, column, where: `roles.${name}.network`, message }]);
 }
 
 /**
@@ -135,12 +154,12 @@ function sourceOf({ section, text, file, line, column, set }: RuleSource): RuleS
  * loaded here and not with this module.
  */
 function digestOf(
-  { allow }: LocatedRole,
+  powers: bigint,
   role: Uint8Array,
   entries: CompiledRole['entries'],
   globs: Uint8Array,
 ): bigint {
-  if (entries.length === 0 && allow === 'any') return Buffer.from(role).readBigUInt64LE();
+  if (entries.length === 0 && powers === allPowers) return Buffer.from(role).readBigUInt64LE();
   const { createHash } = process.getBuiltinModule('node:crypto');
   const hash = createHash('sha256')
     .update(new Uint32Array([Limit.LAYOUT]))
@@ -158,11 +177,9 @@ function encodeAutomaton(
   { devices, states }: Automaton,
   epochs: ReadonlyMap<number, number>,
   starts: ReadonlyMap<Matcher, number>,
-  rules: LocatedRole['paths'],
 ): CompiledRole['entries'] {
   const entries: CompiledRole['entries'] = [];
-  const encode = ({ access: granted, rule, execRule, connectRule, bindRule, state }: Target): Uint8Array => {
-    const access = granted | (rules[rule - 1]?.library ? Access.MAP : 0);
+  const encode = ({ access, rule, execRule, connectRule, bindRule, state }: Target): Uint8Array => {
     const answer = { ...noRule, access, rule, execRule, connectRule, bindRule };
     if (!state) return Rule.encode({ ...answer, flags: RuleFlag.LEAF });
     const flags = (state.any ? RuleFlag.HAS_ANY : 0) | (state.names.length > 0 ? RuleFlag.HAS_NAMES : 0);
@@ -283,7 +300,7 @@ export function decide(compiled: CompiledRole, question: Question): Decision {
 }
 
 function ruleFor(access: number, { rule, execRule, connectRule, bindRule }: Rule): number {
-  if (access & Access.EXEC) return execRule;
+  if (access & (Access.EXEC | Access.MAP)) return execRule;
   if (access & Access.CONNECT) return connectRule;
   return access & Access.BIND ? bindRule : rule;
 }
@@ -291,7 +308,9 @@ function ruleFor(access: number, { rule, execRule, connectRule, bindRule }: Rule
 /** Which word decides. A unix socket with a path needs a network, and without unix: rules the right to write. */
 function scopeFor(question: Question, { files, exec, network, flags }: Role): number {
   if (!('path' in question)) return network;
+  if (question.access & Access.HIDDEN) return flags & RoleFlag.HIDES ? Scope.RULES : Scope.NONE;
   if (question.access & Access.EXEC) return exec;
+  if (question.access & Access.MAP) return exec === Scope.ANY ? exec : Scope.RULES;
   if (!(question.access & (Access.CONNECT | Access.BIND))) return files;
   if (network !== Scope.RULES) return network;
   return flags & RoleFlag.SOCKETS ? Scope.RULES : files;

@@ -10,11 +10,16 @@
  *
  * Of the rules for abstract names the one that spells out most of the name decides, a name without wildcards
  * before all; on a tie `deny` wins.
+ *
+ * So each role of a stack decides, and what all of them grant is granted. For that a prefix that any of them names
+ * has all ports that one of them speaks of there, decided by each role's own rules for it or for the next shorter
+ * prefix; and the rules for abstract names of all are matched together.
  */
-import { KeyKind, Lengths, Limit, Rule, RuleKey, Space } from '../abi.js';
+import { KeyKind, Lengths, Limit, Rule, RuleKey, Scope, Space } from '../abi.js';
 import { type End, type Prefix, TCP, UDP } from './network.js';
 import { hasWildcards, type Matcher, matcherOf, spelledOut } from './pattern.js';
 import type { AbstractRule, AddressRule } from './policy.js';
+import type { Member } from './stack.js';
 
 export type Direction = 'bind' | 'connect';
 export const directions: readonly Direction[] = ['bind', 'connect'];
@@ -50,18 +55,23 @@ function matchesDirection({ section }: AddressRule | AbstractRule, direction: Di
   return section === 'network.deny' || section === `network.${direction}`;
 }
 
-/** The entries for the role's addresses; rule number n of them is `firstNumber` + n. */
-export function encodeAddresses(
-  rules: readonly AddressRule[],
-  firstNumber: number,
-): [key: Uint8Array, value: Uint8Array][] {
+/** The roles of a stack whose rules decide; what they decide together, others do not change. */
+function deciders(members: readonly Member[]): Member[] {
+  return members.filter(({ role }) => role.network === Scope.RULES);
+}
+
+/** What all votes grant; the first that denies is named. */
+function together(votes: readonly Deciding[]): Deciding {
+  return votes.find(({ granted }) => !granted) ?? votes[0] ?? { granted: false, rule: 0 };
+}
+
+/** The entries for the addresses that the roles name. */
+export function encodeAddresses(members: readonly Member[]): [key: Uint8Array, value: Uint8Array][] {
   const entries: [Uint8Array, Uint8Array][] = [];
   const lengths = new Map<number, Set<number>>();
   let ports = 0;
-  for (const [key, own] of byPrefix(rules, firstNumber)) {
-    const [space, length, address] = key;
+  for (const { space, length, address, segments } of joinTables(deciders(members).map(tableOf))) {
     lengths.set(space, (lengths.get(space) ?? new Set()).add(length));
-    const segments = cut(own, (space & Space.CONNECT) === 0);
     const name = Buffer.from(address, 'hex');
     entries.push([
       keyOf(KeyKind.PREFIX, space, length, name),
@@ -81,6 +91,132 @@ export function encodeAddresses(
     entries.push([keyOf(KeyKind.LENGTHS, space), value]);
   }
   return entries;
+}
+
+interface PrefixEntry {
+  space: number;
+  length: number;
+  address: string;
+  /** Upwards, without overlap. */
+  segments: Segment[];
+}
+
+/** What one role's rules for addresses decide. */
+interface AddressTable {
+  none: number;
+  entries: Map<string, PrefixEntry>;
+  /** The lengths of the prefixes in each space, the longest first. */
+  lengths: Map<number, number[]>;
+}
+
+function tableOf({ role, addresses, none }: Member): AddressTable {
+  const entries = new Map<string, PrefixEntry>();
+  const lengths = new Map<number, number[]>();
+  for (const [key, rules] of byPrefix(role.addresses, addresses)) {
+    const [space, length, address] = key;
+    entries.set(key.join(), {
+      space,
+      length,
+      address,
+      segments: cut(rules, (space & Space.CONNECT) === 0),
+    });
+    const known = lengths.get(space) ?? [];
+    if (!known.includes(length)) lengths.set(space, [...known, length]);
+  }
+  for (const known of lengths.values()) known.sort((a, b) => b - a);
+  return { none, entries, lengths };
+}
+
+/** A stack's prefixes, with what all its roles say of the ports that one of them speaks of there. */
+function* joinTables(tables: readonly AddressTable[]): Generator<PrefixEntry> {
+  const prefixes = new Map(tables.flatMap(({ entries }) => [...entries]));
+  for (const [key, { space, length, address }] of prefixes) {
+    const voters = tables.map((table) => voterAt(table, key, { space, length, address }));
+    const segments: Segment[] = [];
+    const own = voters.flatMap(({ own }) => own);
+    const others = tables.length === 1 ? [] : voters.flatMap(({ above }) => above());
+    for (const { first, last } of piecesOf(own, others)) {
+      const { granted, rule } = together(voters.map(({ vote }) => vote(first)));
+      append(segments, { first, last, granted, rule });
+    }
+    yield { space, length, address, segments };
+  }
+}
+
+/** What a role says of the ports under a prefix, where it is the longest that matches: it may be no prefix of the role's. */
+function voterAt(
+  { entries, lengths, none }: AddressTable,
+  key: string,
+  { space, length, address }: Omit<PrefixEntry, 'segments'>,
+): { own: readonly Segment[]; above: () => Segment[]; vote: (port: number) => Deciding } {
+  const own = entries.get(key)?.segments ?? [];
+  let shorter: PrefixEntry[] | undefined;
+  const findShorter = (): PrefixEntry[] => {
+    shorter ??= (lengths.get(space) ?? [])
+      .filter((one) => one < length)
+      .flatMap((one) => entries.get([space, one, masked(address, one)].join()) ?? []);
+    return shorter;
+  };
+  const vote = (port: number): Deciding => {
+    const here = segmentAt(own, port);
+    if (here) return here;
+    for (const { segments } of findShorter()) {
+      const found = segmentAt(segments, port);
+      if (found) return found;
+    }
+    return { granted: false, rule: none };
+  };
+  return { own, above: () => findShorter().flatMap(({ segments }) => segments), vote };
+}
+
+/** The ports that `segments` speak of, cut at each edge of one of them or of the others. */
+function* piecesOf(
+  segments: readonly Segment[],
+  others: readonly Segment[],
+): Generator<{ first: number; last: number }> {
+  const changes = new Map<number, number>();
+  const change = (at: number, by: number) => changes.set(at, (changes.get(at) ?? 0) + by);
+  for (const [list, by] of [
+    [segments, 1],
+    [others, 0],
+  ] as const)
+    for (const { first, last } of list) {
+      change(first, by);
+      change(last + 1, -by);
+    }
+  const edges = [...changes].sort(([a], [b]) => a - b);
+  let open = 0;
+  for (const [i, [first, by]] of edges.entries()) {
+    open += by;
+    const next = edges[i + 1];
+    if (open > 0 && next) yield { first, last: next[0] - 1 };
+  }
+}
+
+function segmentAt(segments: readonly Segment[], port: number): Segment | undefined {
+  let [low, high] = [0, segments.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const found = segments[middle];
+    if (!found || port < found.first) high = middle;
+    else if (port > found.last) low = middle + 1;
+    else return found;
+  }
+  return undefined;
+}
+
+/** Adds a segment behind the others, to the last one where that decides the same. */
+function append(segments: Segment[], segment: Segment): void {
+  const before = segments.at(-1);
+  const isSame = before?.rule === segment.rule && before.granted === segment.granted;
+  if (isSame && before.last + 1 === segment.first) before.last = segment.last;
+  else segments.push(segment);
+}
+
+/** The address without what is behind its first `length` bits. */
+function masked(address: string, length: number): string {
+  const behind = BigInt(address.length * 4 - length);
+  return ((BigInt(`0x${address}`) >> behind) << behind).toString(16).padStart(address.length, '0');
 }
 
 type PrefixKey = [space: number, length: number, address: string];
@@ -120,16 +256,8 @@ function cut(rules: readonly Numbered<AddressRule>[], binding: boolean): Segment
   const segments: Segment[] = [];
   for (const [i, rule] of deciders.entries()) {
     if (!rule) continue;
-    const segment = {
-      first: cuts[i] ?? 0,
-      last: (cuts[i + 1] ?? 0) - 1,
-      granted: !denies(rule),
-      rule: rule.number,
-    };
-    const before = segments.at(-1);
-    if (before && before.rule === segment.rule && before.last + 1 === segment.first)
-      before.last = segment.last;
-    else segments.push(segment);
+    const last = (cuts[i + 1] ?? 0) - 1;
+    append(segments, { first: cuts[i] ?? 0, last, granted: !denies(rule), rule: rule.number });
   }
   return binding ? [...portOfChoice(segments), ...segments] : segments;
 }
@@ -155,12 +283,10 @@ export function decideEnd(find: Find, direction: Direction, end: End): Deciding 
   const lengths = find(keyOf(KeyKind.LENGTHS, space));
   if (!lengths) return { granted: false, rule: 0 };
   const { longest, bits } = Lengths.decode(lengths);
-  const digits = end.address.length;
   for (let length = longest; length >= 0; length--) {
     if (length < 128 && !(((bits[length >> 3] ?? 0) >> (length & 7)) & 1)) continue;
-    const behind = BigInt(digits * 4 - length);
-    const masked = ((BigInt(`0x${end.address}`) >> behind) << behind).toString(16).padStart(digits, '0');
-    const value = find(keyOf(KeyKind.PREFIX, space, length, Buffer.from(masked, 'hex')));
+    const prefix = Buffer.from(masked(end.address, length), 'hex');
+    const value = find(keyOf(KeyKind.PREFIX, space, length, prefix));
     if (!value) continue;
     const { state, access } = Rule.decode(value);
     let [low, high] = [state, state + access];
@@ -188,23 +314,39 @@ export interface AbstractTable {
 }
 
 /** Throws TooManyRows. */
-export function tableAbstracts(rules: readonly AbstractRule[], firstNumber: number): AbstractTable[] {
-  const numbered = rules.map((rule, index) => ({ ...rule, number: firstNumber + index }));
+export function tableAbstracts(members: readonly Member[]): AbstractTable[] {
+  const roles = deciders(members);
   return directions.flatMap((direction) => {
-    const own = numbered.filter((rule) => matchesDirection(rule, direction));
-    if (own.length === 0) return [];
+    const lists = roles.map(({ role, abstracts }) =>
+      role.abstracts
+        .map((rule, index) => ({ ...rule, number: abstracts + index }))
+        .filter((rule) => matchesDirection(rule, direction)),
+    );
+    const all = lists.flat();
+    if (all.length === 0) return [];
     const matcher = matcherOf(
-      own.map(({ name }) => name),
+      all.map(({ name }) => name),
       Limit.MAX_GLOB_ROWS,
       [],
     );
-    const deciders = matcher.matches.map((match) => strongest(match.flatMap((i) => own[i] ?? [])));
-    // The kernel may choose any such name, so one that is denied counts for all.
-    const denial = own.find(({ section, name }) => section === 'network.deny' && mayBeChosen(name));
-    const everything = own.filter(({ name }) => /^\*+$/.test(name));
-    const choice = strongest(denial ? [denial] : everything);
-    return [{ direction, matcher, deciders, choice }];
+    const decidersOf = matcher.matches.map((match) => {
+      const matching = new Set(match.map((i) => all[i]));
+      return together(
+        lists.map((own, i) => {
+          const vote = strongest(own.filter((rule) => matching.has(rule)));
+          return { ...vote, rule: vote.rule || (roles[i]?.none ?? 0) };
+        }),
+      );
+    });
+    return [{ direction, matcher, deciders: decidersOf, choice: together(lists.map(choose)) }];
   });
+}
+
+/** What decides a name that the kernel chooses. It may choose any such, so one that is denied counts for all. */
+function choose(rules: readonly Numbered<AbstractRule>[]): Deciding {
+  const denial = rules.find(({ section, name }) => section === 'network.deny' && mayBeChosen(name));
+  const everything = rules.filter(({ name }) => /^\*+$/.test(name));
+  return strongest(denial ? [denial] : everything);
 }
 
 /** Whether the glob matches one of the names that the kernel chooses: five hexadecimal digits (unix_autobind()). */

@@ -5,7 +5,14 @@
 import { Limit } from '../abi.js';
 import { isOwnProcess, splitPath, toByteString } from './locate.js';
 import { checkPattern } from './pattern.js';
-import { PolicyError, type PolicyProblem, pathOf, type ResolvedRole } from './policy.js';
+import {
+  type PathRule,
+  type Place,
+  PolicyError,
+  type PolicyProblem,
+  pathOf,
+  type ResolvedRole,
+} from './policy.js';
 import { nearest } from './spelling.js';
 
 /** What is wrong with a text; the mend. */
@@ -60,29 +67,52 @@ function plainForm(components: readonly string[]): string {
 }
 
 /**
- * Puts the values of variables into the paths of `role`.
+ * Puts the values of variables into the paths of the roles of a stack; one that several declare is bound in all.
  * @throws PolicyError for a value that is missing, that no variable is declared for, or that gives no path
  */
-export function bindVariables(role: ResolvedRole, values: ReadonlyMap<string, string>): ResolvedRole {
+export function bindVariables(
+  stack: readonly ResolvedRole[],
+  values: ReadonlyMap<string, string>,
+): ResolvedRole[] {
   const problems: PolicyProblem[] = [];
-  const { file, line, column } = role.place;
-  const report = (message: string): void =>
-    void problems.push({ code: 'BAD_VALUE', file, line, column, where: `roles.${role.name}.vars`, message });
+  const report = ({ name, place }: ResolvedRole, message: string): void =>
+    void problems.push({ code: 'BAD_VALUE', ...placeOf(place), where: `roles.${name}.vars`, message });
+  const declared = stack.flatMap(({ vars }) => vars);
   for (const name of values.keys()) {
-    if (role.vars.includes(name)) continue;
-    const meant = nearest(name, role.vars);
-    const known = role.vars.length > 0 ? `it has ${role.vars.join(', ')}` : 'it has none';
-    report(`role ${role.name} declares no variable ${name}; ${meant ? `did you mean ${meant}?` : known}`);
+    const [first] = stack;
+    if (!first || declared.includes(name)) continue;
+    const meant = nearest(name, declared);
+    const [who, has] =
+      stack.length === 1
+        ? [`role ${first.name} declares no`, 'it has']
+        : ['none of the roles declares a', 'they have'];
+    const known = declared.length > 0 ? [...new Set(declared)].join(', ') : 'none';
+    report(first, `${who} variable ${name}; ${meant ? `did you mean ${meant}?` : `${has} ${known}`}`);
   }
-  for (const name of role.vars)
-    if (!values.get(name)) report(`the variable ${name} has no value; give it one: --var ${name}=VALUE`);
+  for (const role of stack)
+    for (const name of role.vars)
+      if (!values.get(name))
+        report(role, `the variable ${name} has no value; give it one: --var ${name}=VALUE`);
   if (problems.length > 0) throw new PolicyError(problems);
 
-  const paths = role.paths.map((rule) => {
+  const bound = stack.map((role) => ({ ...role, paths: bindPaths(role, values, problems) }));
+  if (problems.length > 0) throw new PolicyError(problems);
+  return bound;
+}
+
+function placeOf({ file, line, column }: Place): Place {
+  return { file, line, column };
+}
+
+function bindPaths(
+  { paths }: ResolvedRole,
+  values: ReadonlyMap<string, string>,
+  problems: PolicyProblem[],
+): PathRule[] {
+  return paths.map((rule) => {
     const names = variablesOf(rule.text);
     if (names.length === 0) return rule;
     const text = rule.text.replace(variable, (_, name: string) => values.get(name) ?? '');
-    const { file, line, column } = rule;
     const special = names.find((name) => /[*?[]|\$\{/.test(values.get(name) ?? ''));
     const fault = special
       ? {
@@ -90,15 +120,14 @@ export function bindVariables(role: ResolvedRole, values: ReadonlyMap<string, st
           message: `the value of ${special} has a wildcard or a variable; write those in the rule`,
         }
       : checkPath(pathOf({ ...rule, text }));
-    if (fault) problems.push({ ...fault, file, line, column, where: `${rule.section} ${rule.text}` });
+    if (fault) problems.push({ ...fault, ...placeOf(rule), where: `${rule.section} ${rule.text}` });
     return { ...rule, text };
   });
-  if (problems.length > 0) throw new PolicyError(problems);
-  return { ...role, paths };
 }
 
 /** Puts something into the paths of `role` that makes rules of them, for who only checks it. */
 export function bindStandIns(role: ResolvedRole): ResolvedRole {
   const leading = new Set(role.paths.map((rule) => /^\$\{([^}]+)\}/.exec(pathOf(rule))?.[1]));
-  return bindVariables(role, new Map(role.vars.map((name) => [name, leading.has(name) ? `/${name}` : name])));
+  const values = new Map(role.vars.map((name) => [name, leading.has(name) ? `/${name}` : name]));
+  return bindVariables([role], values)[0] ?? role;
 }

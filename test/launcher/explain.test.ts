@@ -49,8 +49,8 @@ after(() => area.remove());
 const explain = (role: string, operation: string, target: string, ...more: string[]) =>
   area.run(['explain', '--role', role, '--policy', policy, ...more, operation, target]);
 /** The verdict's line, with the area's directory as `AT`, once the exit status agrees with it. */
-function verdict(role: string, operation: string, target: string): string {
-  const { status, lines, stderr } = explain(role, operation, target);
+function verdict(role: string, operation: string, target: string, ...more: string[]): string {
+  const { status, lines, stderr } = explain(role, operation, target, ...more);
   assert.equal(stderr, '');
   const [line = ''] = lines;
   assert.equal(status, line.startsWith('allowed: ') ? 0 : 1, line);
@@ -283,6 +283,66 @@ describe('a note tells', () => {
   });
 });
 
+describe('of several roles explain says', () => {
+  const asked = (roles: string[], operation: string, target: string, ...more: string[]) => {
+    const names = roles.slice(1).flatMap((role) => ['--role', role]);
+    return verdict(roles[0] ?? '', operation, target, ...names, ...more);
+  };
+  test('which one denies, by which line, and what it would have to say', () => {
+    const at = area.directory;
+    assert.equal(
+      asked(['shop', 'webserver'], 'read', `${at}/data/x`),
+      'denied: role webserver does not grant read AT/data/x; to allow it: files.read: [AT/data/x]',
+    );
+    assert.equal(
+      asked(['permissive', 'shop'], 'write', `${at}/site/page`),
+      'denied: write AT/site/page by files.read AT/site of @site in role shop (AT/policy.yaml:3), which grants reading only; to allow it: files.write: [AT/site/page] in AT/policy.yaml:5',
+    );
+    assert.equal(
+      asked(['permissive', 'shop'], 'read', `${at}/site/private/key`),
+      'denied: read AT/site/private/key by files.deny AT/site/private in role shop (AT/policy.yaml:11)',
+    );
+    assert.equal(
+      asked(['reach', 'shop'], 'connect', 'tcp 10.0.0.5:5432'),
+      'denied: role shop does not grant connect tcp 10.0.0.5:5432; to allow it: network.connect: [tcp:10.0.0.5:5432] in AT/policy.yaml:5',
+    );
+    assert.equal(
+      asked(['shop', 'open'], 'exec', '/usr/bin/id'),
+      'denied: exec /usr/bin/id by exec: none in role open (AT/policy.yaml:24); to allow it: exec: [/usr/bin/id] in AT/policy.yaml:24',
+    );
+    assert.equal(
+      asked(['permissive', 'webserver'], 'use', 'mount'),
+      'denied: role webserver does not grant use mount; to allow it: allow: [mount]',
+    );
+  });
+  test('by what one of those that say least grants it', () => {
+    const at = area.directory;
+    assert.equal(
+      asked(['permissive', 'shop'], 'write', `${at}/data/x`),
+      'allowed: write AT/data/x by files.write AT/data in role shop (AT/policy.yaml:10)',
+    );
+    assert.equal(
+      asked(['permissive', 'free'], 'read', '/etc/shadow'),
+      'allowed: read /etc/shadow by files: any in role permissive (built-in/permissive.yaml:7)',
+    );
+    assert.match(asked(['permissive', 'webserver'], 'use', 'setuid'), /^allowed: use setuid by allow/);
+  });
+  test('the same whatever their order', () => {
+    for (const target of ['/etc/shadow', '/usr/lib/x', `${area.directory}/data/x`]) {
+      const [forth, back] = [
+        asked(['shop', 'ci'], 'read', target, '--var', 'workspace=/w'),
+        asked(['ci', 'shop'], 'read', target, '--var', 'workspace=/w'),
+      ];
+      assert.equal(forth.split(':')[0], back.split(':')[0], target);
+    }
+  });
+  test('who decides in JSON, too', () => {
+    const { lines } = explain('permissive', 'read', '/etc/shadow', '--role', 'shop', '--json');
+    const { role, decider, granted } = JSON.parse(lines.join());
+    assert.deepEqual([role, decider, granted], ['permissive+shop', 'shop', false]);
+  });
+});
+
 describe('with --json the verdict is a line of JSON', () => {
   const rowOf = (...args: Parameters<typeof explain>) => JSON.parse(explain(...args, '--json').lines.join());
   test('with the rule and what to add', () => {
@@ -318,9 +378,22 @@ describe('explain refuses', () => {
     assert.deepEqual([status, lines], [125, []]);
     assert.match(stderr, message);
   };
-  test('to ask no role, or several', () => {
+  test('to ask no role', () => {
     refused(['read', '/x'], /No role is named.* jailrun explain --role NAME OPERATION TARGET/);
-    refused(['--role', 'worker', '--role', 'isolated', 'read', '/x'], /enforces one/);
+  });
+  test('a stack that cannot be: of a role twice, of more than eight, or of which some are only audited', () => {
+    const roles = (...names: string[]) => names.flatMap((name) => ['--role', name]);
+    refused([...roles('worker', 'ci', 'worker'), 'read', '/x'], /Role worker is named twice/);
+    const nine = ['restricted', 'permissive', 'webserver', 'database', 'isolated', 'web_with_db', 'worker'];
+    refused(
+      [...roles(...nine, 'ci', 'ai_agent'), 'read', '/x'],
+      /9 roles are named, and 8 can hold together/,
+    );
+    refused(
+      ['--policy', policy, ...roles('shop', 'watched'), 'read', '/x'],
+      /policy\.yaml:14:3: roles\.watched: it is in audit mode, and role shop, which is not, .* --audit$/m,
+    );
+    refused([...roles('worker', 'wroker'), 'read', '/x'], /no.* role wroker; did you mean worker\?/i);
   });
   test('an operation that there is not, with the nearest', () => {
     refused(['--role', 'worker', 'wirte', '/x'], /no operation wirte; did you mean write\?/);

@@ -5,6 +5,7 @@ import { Denial, Hook, Limit, Operation, Reason, Scope } from '../../src/abi.js'
 import type { PodHeader } from '../../src/launcher/pods.js';
 import { describeDenial, formatDenial } from '../../src/launcher/report.js';
 import { parseMountinfo } from '../../src/profiles/mounts.js';
+import type { CompiledMember } from '../../src/profiles/stack.js';
 
 const mounts = parseMountinfo(
   Buffer.from('20 1 8:1 / / rw - ext4 /dev/a rw\n21 20 8:2 /shown /mnt rw - ext4 /dev/b rw\n'),
@@ -42,8 +43,16 @@ const builtIn: PodHeader = {
   request: { role: ['shop'], var: [], audit: false, gains: false },
   digest: '7',
   other: [],
-  definition: { file: 'built-in/shop.yaml', line: 4 },
-  network: Scope.RULES,
+  roles: [
+    {
+      name: 'shop',
+      definition: { file: 'built-in/shop.yaml', line: 4 },
+      scopes: { files: Scope.RULES, exec: Scope.RULES, network: Scope.RULES },
+      powers: '0',
+      jit: true,
+      rules: 3,
+    },
+  ],
   command: 'cat',
   json: false,
   rules: [
@@ -52,7 +61,12 @@ const builtIn: PodHeader = {
     { section: 'files.read', text: '/opt', file: '/etc/p.yaml', line: 3, set: 'site' },
   ],
 };
-const own: PodHeader = { ...builtIn, definition: { file: '/etc/p.yaml', line: 6 } };
+/** A pod whose one role differs from that of `builtIn`. */
+const podOf = (changes: Partial<CompiledMember>): PodHeader => ({
+  ...builtIn,
+  roles: builtIn.roles?.map((role) => ({ ...role, ...changes })) ?? [],
+});
+const own = podOf({ definition: { file: '/etc/p.yaml', line: 6 } });
 
 const lineOf = (denial: Denial, pod = builtIn, count = 1): string =>
   formatDenial(describeDenial(denial, pod, mounts), count);
@@ -157,6 +171,75 @@ describe('a denial by a rule', () => {
   });
 });
 
+describe('a denial in a stack of roles', () => {
+  const [shop] = builtIn.roles as [CompiledMember];
+  const scopes = { files: Scope.RULES, exec: Scope.RULES, network: Scope.ANY };
+  const stack: PodHeader = {
+    ...builtIn,
+    role: 'shop+ci',
+    roles: [
+      { ...shop, scopes: { ...scopes, network: Scope.RULES }, powers: '2' },
+      {
+        ...shop,
+        name: 'ci',
+        definition: { file: '/etc/ci.yaml', line: 7 },
+        scopes,
+        powers: '1',
+        jit: false,
+        rules: 1,
+      },
+    ],
+    rules: [...builtIn.rules, { section: 'files.read', text: '/home', file: '/etc/ci.yaml', line: 9 }],
+  };
+  const line = (changes: Partial<Denial>, path?: string) => lineOf(denialOf(changes, path), stack);
+  test('names the role whose rule decided', () => {
+    assert.equal(
+      line({ rule: 4, operation: Operation.WRITE }, '/home/x'),
+      'cat[233] was denied write /home/x (EACCES) by files.read /home in role ci (/etc/ci.yaml:9), which grants reading only; to allow it: files.write: [/home/x] in /etc/ci.yaml:7',
+    );
+    assert.match(
+      line({ rule: 2 }, '/srv/x/y'),
+      / by files\.deny \/srv\/x in role shop \(\/etc\/p\.yaml:9\)$/,
+    );
+  });
+  test('names the role of which no rule grants it', () => {
+    assert.equal(
+      line({ rule: 6 }, '/x'),
+      'cat[233] was denied read /x (EACCES): role ci does not grant it; to allow it: files.read: [/x] in /etc/ci.yaml:7',
+    );
+    assert.match(
+      line({ rule: 5 }, '/x'),
+      /: role shop does not grant it; to allow it: files\.read: \[\/x\]$/,
+    );
+  });
+  test('names the first role that limits the section where no rule was asked', () => {
+    const socket = {
+      hook: Hook.SOCKET_CREATE,
+      operation: Operation.SOCKET,
+      family: 17,
+      reason: Reason.FAMILY,
+    };
+    assert.match(
+      line(socket),
+      /no rule can name this kind of socket \(role shop\); to allow it: network: any$/,
+    );
+  });
+  test('names the first role without the power', () => {
+    const use = { operation: Operation.USE, hook: Hook.CAPABLE, error: 1 };
+    const { decider } = describeDenial(denialOf({ ...use, power: 1 }), stack, mounts);
+    const { decider: other, role } = describeDenial(denialOf({ ...use, power: 0 }), stack, mounts);
+    assert.deepEqual([decider, other, role], ['ci', 'shop', 'shop+ci']);
+  });
+  test('names the role that says jit: none', () => {
+    const jit = { operation: Operation.MAP, hook: Hook.MMAP_FILE, reason: Reason.JIT };
+    assert.match(line(jit), /map anonymous memory \(EACCES\): the role says jit: none \(role ci\)$/);
+  });
+  test('names no role where none could have granted it', () => {
+    const { decider } = describeDenial(denialOf({ reason: Reason.OWN }, '/x'), stack, mounts);
+    assert.equal(decider, undefined);
+  });
+});
+
 describe('a denial for another reason', () => {
   test('gives the reason, and no rule where none would help', () => {
     for (const [reason, text] of [
@@ -176,7 +259,10 @@ describe('a denial for another reason', () => {
   test('of a unix socket in a role without network names no rule for its path', () => {
     const connect = { hook: Hook.UNIX_STREAM_CONNECT, operation: Operation.CONNECT };
     assert.match(
-      lineOf(denialOf(connect, '/run/nscd/socket'), { ...own, network: Scope.NONE }),
+      lineOf(
+        denialOf(connect, '/run/nscd/socket'),
+        podOf({ scopes: { files: Scope.RULES, exec: Scope.RULES, network: Scope.NONE } }),
+      ),
       /: its role has no network, which unix sockets belong to$/,
     );
   });

@@ -35,9 +35,12 @@ function onDebian(name: string): (path: string, access: number) => boolean {
     '/etc/localtime': '/usr/share/zoneinfo/Etc/UTC',
   };
   const mounts = parseMountinfo(Buffer.from('20 1 8:1 / / rw - ext4 /dev/sda1 rw\n'));
-  const role = bindVariables(roleOf(name), new Map(roleOf(name).vars.map((name) => [name, `/srv/${name}`])));
+  const stack = bindVariables(
+    [roleOf(name)],
+    new Map(roleOf(name).vars.map((name) => [name, `/srv/${name}`])),
+  );
   const compiled = compile(
-    locate(role, (path) => links[path]),
+    stack.map((role) => locate(role, (path) => links[path])),
     mounts,
   );
   return (path, access) => decide(compiled, { device: (8 << 20) | 1, path, access }).granted;
@@ -90,7 +93,7 @@ describe('whom a role lets reach the network', () => {
   /** Asks as explain does: `tcp:10.0.0.1:80`. */
   const asker = (name: string) => {
     const compiled = compile(
-      locate(bindStandIns(roleOf(name)), () => undefined),
+      [locate(bindStandIns(roleOf(name)), () => undefined)],
       parseMountinfo(Buffer.from('20 1 8:1 / / rw - ext4 /dev/sda1 rw\n')),
     );
     return (direction: 'bind' | 'connect', text: string) => {
@@ -249,7 +252,7 @@ test('@secrets covers what lets one become somebody else, and nothing that progr
   const careful = resolve([...policies, parse(Buffer.from(text), 'careful.yaml')]).get('careful');
   assert.ok(careful);
   const compiled = compile(
-    locate(careful, () => undefined),
+    [locate(careful, () => undefined)],
     parseMountinfo(Buffer.from('20 1 8:1 / / rw - ext4 /dev/sda1 rw\n')),
   );
   const may = (path: string) =>

@@ -7,6 +7,7 @@ import { locate } from '../../src/profiles/locate.js';
 import { type Mount, parseMountinfo } from '../../src/profiles/mounts.js';
 import { type PathSection, PolicyError, type ResolvedRole } from '../../src/profiles/policy.js';
 import { powerMask } from '../../src/profiles/powers.js';
+import { modelRole, namespaceOf, plainPath, wild } from './arbitrary.js';
 import {
   allPaths,
   deciding,
@@ -17,6 +18,7 @@ import {
   type ModelRule,
   mayExec,
   mayRead,
+  mayUseSocket,
   mayWrite,
   Namespace,
   namesOfObjects,
@@ -64,10 +66,7 @@ function roleOf(lists: Lists, changes: Partial<ResolvedRole> = {}): ResolvedRole
 }
 
 function compileFor(mounts: Mount[], lists: Lists, changes: Partial<ResolvedRole> = {}): CompiledRole {
-  return compile(
-    locate(roleOf(lists, changes), () => undefined),
-    mounts,
-  );
+  return compile([locate(roleOf(lists, changes), () => undefined)], mounts);
 }
 
 function mountsOf(...lines: string[]): Mount[] {
@@ -414,39 +413,6 @@ describe('the compiled form', () => {
 });
 
 describe('on random rules and mounts', () => {
-  const plainPath = fc.array(fc.constantFrom('a', 'b'), { maxLength: 3 });
-  const wild = fc.constantFrom('a', 'b', '*', '**', '?', '[ab]', '[!a]', 'a*');
-  const rule: fc.Arbitrary<ModelRule> = fc.record({
-    section: fc.constantFrom('read', 'write', 'deny', 'exec'),
-    path: fc.oneof(plainPath, fc.array(wild, { maxLength: 4 })),
-  });
-  const modelRole: fc.Arbitrary<ModelRole> = fc
-    .record({ rules: fc.array(rule, { maxLength: 7 }), exec: fc.constantFrom('any', 'none', 'rules') })
-    .map(({ rules, exec }) => ({
-      exec,
-      rules: rules.filter(({ section }) => section !== 'exec' || exec === 'rules'),
-    }));
-  const action = fc.oneof(
-    fc.record({
-      point: plainPath,
-      device: fc.constantFrom(1, 2, 3),
-      root: fc.array(fc.constantFrom('a', 'b'), { maxLength: 2 }),
-    }),
-    fc.record({ point: plainPath, from: plainPath }),
-  );
-  const namespaceOf = fc
-    .record({
-      root: fc.array(fc.constantFrom('a', 'b'), { maxLength: 1 }),
-      actions: fc.array(action, { maxLength: 5 }),
-    })
-    .map(({ root, actions }) => {
-      const namespace = new Namespace(1, root);
-      for (const act of actions)
-        if ('from' in act) namespace.bind(act.from, act.point);
-        else namespace.mount(act.point, act.device, act.root);
-      return namespace;
-    });
-
   const scopes = { any: Scope.ANY, none: Scope.NONE, rules: Scope.RULES };
   const compileModel = (role: ModelRole, mounts: Mount[]) => {
     const lists: Lists = {};
@@ -458,17 +424,6 @@ describe('on random rules and mounts', () => {
   );
   const visible = allPaths(['a', 'b', 'c'], 6);
 
-  /** As who may write a path may use the socket there, unless a rule for sockets that is as long denies it. */
-  const mayUse = (own: ModelRule[], files: ModelRule[], names: string[][]): boolean => {
-    const section = deciding(own, names, execOrder)[0]?.section;
-    const writes = deciding(files, names, fileOrder)[0]?.section === 'write';
-    if (section === 'exec' || !writes || section === undefined) return section === 'exec' || writes;
-    const both = [
-      ...own.filter((one) => one.section === 'deny'),
-      ...files.filter((one) => one.section === 'write'),
-    ];
-    return deciding(both, names, ['deny', 'write'])[0]?.section === 'write';
-  };
   const socketRule = fc.record({
     section: fc.constantFrom<PathSection>(
       'network.connect',
@@ -506,7 +461,7 @@ describe('on random rules and mounts', () => {
           const at = { device: object.device, path: pathText(object.path) };
           const { granted } = decide(compiled, { ...at, access: Access.CONNECT });
           const told = `${objectKey(object)} known as ${names.map(pathText).join(' ')}`;
-          assert.equal(granted, mayUse(own, files, names), told);
+          assert.equal(granted, mayUseSocket(own, files, names), told);
         }
       }),
       { numRuns: 400 },

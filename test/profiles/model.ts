@@ -167,3 +167,18 @@ export function mayExec(role: ModelRole, names: string[][]): boolean {
   const denies = role.rules.some((rule) => rule.section === 'deny');
   return !denies || (names.length > 0 && section === undefined);
 }
+
+/**
+ * As who may write a path may use the socket there, unless a rule for sockets that is as long denies it. Of `own`
+ * those that grant are in the section exec.
+ */
+export function mayUseSocket(own: ModelRule[], files: ModelRule[], names: string[][]): boolean {
+  const section = deciding(own, names, execOrder)[0]?.section;
+  const writes = deciding(files, names, fileOrder)[0]?.section === 'write';
+  if (section === 'exec' || !writes || section === undefined) return section === 'exec' || writes;
+  const both = [
+    ...own.filter((one) => one.section === 'deny'),
+    ...files.filter((one) => one.section === 'write'),
+  ];
+  return deciding(both, names, ['deny', 'write'])[0]?.section === 'write';
+}

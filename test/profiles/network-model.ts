@@ -78,3 +78,29 @@ export function ruleText({ protocol, prefix, ports }: ModelRule): string {
   if (ports) parts.push(ports[0] === ports[1] ? String(ports[0]) : ports.join('-'));
   return parts.join(':');
 }
+
+/** A rule for abstract names: letters, `*`, `?` and classes without ranges. */
+export interface ModelName {
+  list: ModelRule['list'];
+  tokens: string[];
+}
+
+/** The rules that decide, all alike: those that spell out the whole name, then most of it, then deny. */
+export function decidingNames(
+  rules: readonly ModelName[],
+  direction: ModelEnd['direction'],
+  name: string,
+): ModelName[] {
+  const spelled = ({ tokens }: ModelName) => {
+    const letters = tokens.filter((token) => /^[a-z]$/.test(token)).length;
+    return letters === tokens.length ? Number.POSITIVE_INFINITY : letters;
+  };
+  const expression = ({ tokens }: ModelName) =>
+    tokens.map((token) => ({ '*': '.*', '?': '.' })[token] ?? token).join('');
+  let left = rules.filter(({ list }) => list === direction || list === 'deny');
+  left = left.filter((rule) => new RegExp(`^${expression(rule)}$`).test(name));
+  const most = Math.max(...left.map(spelled));
+  left = left.filter((rule) => spelled(rule) === most);
+  const denials = left.filter(({ list }) => list === 'deny');
+  return denials.length > 0 ? denials : left;
+}

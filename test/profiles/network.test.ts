@@ -10,7 +10,8 @@ import { type Prefix, readTarget, showAddress, TCP, UDP } from '../../src/profil
 import { parse } from '../../src/profiles/parse.js';
 import { PolicyError } from '../../src/profiles/policy.js';
 import { resolve } from '../../src/profiles/resolve.js';
-import { deciding, type ModelEnd, type ModelRule, masked, mayUse, ruleText } from './network-model.js';
+import { address, hostsNear, networkRules } from './arbitrary.js';
+import { deciding, type ModelEnd, mayUse, ruleText } from './network-model.js';
 
 const rootOnly = parseMountinfo(Buffer.from('20 1 8:1 / / rw - ext4 /dev/sda1 rw\n'));
 const disk = (8 << 20) | 1;
@@ -19,10 +20,7 @@ function compileRole(body: string): CompiledRole {
   const policy = parse(Buffer.from(`version: 1\nroles: {a: {id: 900, ${body}}}`), 'a.yaml');
   const role = resolve([policy]).get('a');
   assert.ok(role);
-  return compile(
-    locate(role, () => undefined),
-    rootOnly,
-  );
+  return compile([locate(role, () => undefined)], rootOnly);
 }
 
 const hexOf = (host: string): string => {
@@ -332,60 +330,18 @@ test('a name of the kernel’s choice takes a rule for all names, and none that 
 });
 
 describe('the compiled rules answer as the model does', () => {
-  const byte = fc.constantFrom(0, 10, 127, 128, 255);
-  const address = fc.oneof(
-    fc.array(byte, { minLength: 4, maxLength: 4 }),
-    fc.array(byte, { minLength: 16, maxLength: 16 }),
-  );
-  const near = (bytes: number[], length: number) =>
-    bytes.map((byte, i) => (i === length >> 3 ? byte ^ (0x80 >> (length & 7)) : byte));
-  const port = fc.constantFrom(1, 2, 3, 79, 80, 81, 443, 65534, 65535);
-  const rule: fc.Arbitrary<ModelRule> = fc
-    .record({
-      list: fc.constantFrom('bind', 'connect', 'deny'),
-      protocol: fc.constantFrom('tcp', 'udp', 'both'),
-      prefix: fc.option(fc.tuple(address, fc.nat(128)), { nil: undefined }),
-      ports: fc.option(fc.tuple(port, port), { nil: undefined }),
-    })
-    .map(({ list, protocol, prefix, ports }) => {
-      const made: ModelRule = {
-        list: list as ModelRule['list'],
-        protocol: (protocol === 'both' && (list !== 'deny' || !prefix)
-          ? 'tcp'
-          : protocol) as ModelRule['protocol'],
-      };
-      if (prefix) {
-        const length = prefix[1] % (prefix[0].length * 8 + 1);
-        made.prefix = { bytes: masked(prefix[0], length), length };
-      }
-      if (ports) made.ports = [Math.min(...ports), Math.max(...ports)];
-      return made;
-    });
-  /** IPv4 in IPv6 form is no rule. */
-  const rules = fc.array(rule, { minLength: 1, maxLength: 12 }).map((all) => {
-    const seen = new Map(all.map((one) => [`${one.list} ${ruleText(one)}`, one]));
-    return [...seen.values()].filter(
-      ({ ports, prefix }) => !(ports?.[0] === 1 && ports[1] === 65535) && !isMapped(prefix),
-    );
-  });
-  const isMapped = (prefix: ModelRule['prefix']) =>
-    prefix?.bytes.length === 16 && prefix.bytes.slice(0, 12).every((b, i) => b === (i < 10 ? 0 : 255));
-
   test('on random rules and ends', () => {
     let granted = 0;
     let asked = 0;
     fc.assert(
-      fc.property(rules, fc.array(address, { maxLength: 3 }), (all, others) => {
+      fc.property(networkRules, fc.array(address, { maxLength: 3 }), (all, others) => {
         if (all.length === 0) return;
         const lists = ['bind', 'connect', 'deny'].flatMap((list) => {
           const texts = all.filter((one) => one.list === list).map(ruleText);
           return texts.length > 0 ? [`${list}: ${JSON.stringify(texts)}`] : [];
         });
         const role = compileRole(`network: {${lists.join(', ')}}`);
-        const hosts = [...others, [0, 0, 0, 0]];
-        for (const { prefix } of all)
-          if (prefix) hosts.push(prefix.bytes, near(prefix.bytes, Math.max(0, prefix.length - 1)));
-        for (const bytes of hosts)
+        for (const bytes of [...others, [0, 0, 0, 0], ...hostsNear(all)])
           for (const direction of ['bind', 'connect'] as const)
             for (const protocol of ['tcp', 'udp'] as const)
               for (const port of [1, 80, 81, 443, 65535]) {

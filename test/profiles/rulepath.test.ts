@@ -17,7 +17,9 @@ function roleWith(vars: string[], ...read: string[]): ResolvedRole {
 }
 
 const bound = (role: ResolvedRole, values: Record<string, string>): string[] =>
-  bindVariables(role, new Map(Object.entries(values))).paths.map(({ text }) => text);
+  bindVariables([role], new Map(Object.entries(values))).flatMap(({ paths }) =>
+    paths.map(({ text }) => text),
+  );
 
 function problemOf(action: () => unknown): string {
   try {
@@ -52,6 +54,24 @@ describe('variables', () => {
     assert.match(
       problemOf(() => bound(roleWith(['a'], '/x'), { b: '/b', a: '/a' })),
       /no variable b; it has a/,
+    );
+  });
+  test('are bound in every role of a stack that declares them', () => {
+    const stack = [
+      roleWith(['a', 'b'], '/$\u007ba}/$\u007bb}'),
+      roleWith(['a'], '/x/$\u007ba}'),
+      roleWith(['b'], '/y'),
+    ];
+    const values = (entries: Record<string, string>) => new Map(Object.entries(entries));
+    const texts = bindVariables(stack, values({ a: '1', b: '2' })).map(({ paths }) => paths[0]?.text);
+    assert.deepEqual(texts, ['/1/2', '/x/1', '/y']);
+    assert.match(
+      problemOf(() => bindVariables(stack, values({ a: '1', b: '2', c: '3' }))),
+      /none of the roles declares a variable c; they have a, b/,
+    );
+    assert.match(
+      problemOf(() => bindVariables(stack, values({ a: '1' }))),
+      /the variable b has no value/,
     );
   });
   test('whose value makes no rule are refused with the rule’s place', () => {

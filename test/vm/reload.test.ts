@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openPins } from '../../src/launcher/kernel.js';
-import { compileRole, findRole } from '../../src/launcher/role.js';
+import { compileStack, findStack } from '../../src/launcher/role.js';
 import type { CompiledRole } from '../../src/profiles/compile.js';
 import { attach, detach, jailrun, root, until, writePolicy } from './jail.js';
 
@@ -183,7 +183,7 @@ describe('a reload', () => {
     const roles: CompiledRole[] = [];
     for (const text of [second, first]) {
       change(text);
-      roles.push(compileRole(await findRole('changing', { policy }), kernel));
+      roles.push(compileStack(await findStack({ role: ['changing'] }, { policy }, ''), kernel));
     }
     for (let i = 0; i < 1000; i++) {
       const role = roles[i % 2] as CompiledRole;
