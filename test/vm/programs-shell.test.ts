@@ -143,6 +143,11 @@ describe('becoming somebody else', () => {
     assert.deepEqual(wanted[0]?.allow?.text, 'audit_write');
     assert.equal(wanted[0]?.error, 'EPERM');
   });
+  test('audit_write lets write into the audit log, and neither configure nor follow it', () => {
+    const outcome = inRole('admin', 'python3', '-c', askAudit);
+    assert.deepEqual(outcome.stdout.trim().split('\n'), ['-1', 'EPERM'], outcome.stderr);
+    assert.deepEqual(told(outcome.denials), ['python3 use audit_control', 'python3 use audit_read']);
+  });
   for (const [role, says, denied] of [
     ['admin', 'root', []],
     ['tools', '', ['sh use setuid']],
@@ -169,6 +174,16 @@ describe('becoming somebody else', () => {
       assert.deepEqual([stdout.trim(), told(rows.map((line) => JSON.parse(line)))], [says, denied], errors);
     });
 });
+
+/** Asks for the state of auditing (AUDIT_GET), and prints the answer's error; then joins the group that gets all records. */
+const askAudit = `
+import errno, socket, struct
+log = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 9)
+log.send(struct.pack('IHHII', 16, 1000, 1 | 4, 1, 0))
+print(struct.unpack_from('i', log.recv(512), 16)[0])
+try: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 9).bind((0, 1)); print('bound')
+except OSError as error: print(errno.errorcode[error.errno])
+`;
 
 /** Joins a cgroup, becomes a user, and executes a shell: that exec enrolls it. */
 const joinAs = `
