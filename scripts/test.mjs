@@ -18,8 +18,8 @@ import { setup } from './setup.mjs';
 import { boot, lsmModes } from './vm.mjs';
 
 /** A test file that takes longer hangs. */
-const fileSeconds = 240;
-const guestSeconds = 1800;
+const fileSeconds = 480;
+const guestSeconds = 2400;
 
 const isVmTest = (file) => file.startsWith('test/vm/');
 

@@ -5,7 +5,7 @@ import { chmodSync, chownSync, copyFileSync, mkdirSync, rmSync, writeFileSync } 
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { DenialReport } from '../../src/launcher/report.js';
-import { attach, detach, root, run, runActs, writePolicy } from './jail.js';
+import { attach, leave, root, run, runActs, writePolicy } from './jail.js';
 
 const power = join(root, 'build/power');
 const area = '/mnt/ext4/code';
@@ -225,5 +225,5 @@ describe('a set-id program', () => {
 
 after(() => {
   rmSync(area, { recursive: true, force: true });
-  detach();
+  leave();
 });

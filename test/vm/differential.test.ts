@@ -19,7 +19,7 @@ import {
   namesOfObjects,
   objectKey,
 } from '../profiles/model.js';
-import { attach, detach, root, run, writePolicy } from './jail.js';
+import { attach, leave, root, run, writePolicy } from './jail.js';
 
 const operations = Number(process.env.JAILRUN_OPERATIONS ?? 3000);
 const seed = Number(process.env.JAILRUN_SEED ?? 20_261_121);
@@ -198,7 +198,7 @@ before(() => {
   plant(directories, []);
 });
 after(() => {
-  detach();
+  leave();
   rmSync(area, { recursive: true, force: true });
 });
 

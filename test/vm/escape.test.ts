@@ -19,7 +19,7 @@ import {
 import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { attach, detach, jailrun, root, run, until, writePolicy } from './jail.js';
+import { attach, jailrun, leave, root, run, until, writePolicy } from './jail.js';
 
 const sources = join(root, 'test/vm/escape');
 const programs = {
@@ -463,5 +463,5 @@ describe('a jail', () => {
 
 after(() => {
   for (const path of [area, workspace]) rmSync(path, { recursive: true, force: true });
-  detach();
+  leave();
 });

@@ -5,7 +5,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { act, attach, clearMap, detach, jailrun, mapSize, run, until, writePolicy } from './jail.js';
+import { act, attach, clearMap, detach, jailrun, leave, mapSize, run, until, writePolicy } from './jail.js';
 
 const policy = writePolicy(
   'life',
@@ -276,4 +276,4 @@ describe('nothing of the command runs unjailed:', () => {
   });
 });
 
-after(() => detach());
+after(leave);

@@ -2,7 +2,7 @@
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { attach, detach, run, writePolicy } from './jail.js';
+import { attach, leave, run, writePolicy } from './jail.js';
 
 export const area = '/mnt/ext4/network-programs';
 const namespace = 'jailrun-far';
@@ -109,5 +109,5 @@ export async function removeLink(): Promise<void> {
   spawnSync('ip', ['link', 'del', 'jr-here']);
   spawnSync('ip', ['netns', 'del', namespace]);
   rmSync(area, { recursive: true, force: true });
-  detach();
+  leave();
 }

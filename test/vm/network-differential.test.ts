@@ -13,7 +13,7 @@ import {
   mayUse,
   ruleText,
 } from '../profiles/network-model.js';
-import { attach, detach, root, run, writePolicy } from './jail.js';
+import { attach, leave, root, run, writePolicy } from './jail.js';
 
 const operations = Number(process.env.JAILRUN_OPERATIONS ?? 3000);
 const seed = Number(process.env.JAILRUN_SEED ?? 20_261_121);
@@ -126,7 +126,7 @@ function compareCase({ rules, asked }: Case): number {
 }
 
 before(attach);
-after(detach);
+after(leave);
 
 test(`the kernel answers as the model does, in ${operations} operations from seed ${seed}`, () => {
   let tried = 0;

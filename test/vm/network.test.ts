@@ -6,7 +6,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { attach, detach, jailrun, root, run, writePolicy } from './jail.js';
+import { attach, jailrun, leave, root, run, writePolicy } from './jail.js';
 
 const net = join(root, 'build/net');
 const area = '/mnt/ext4/network';
@@ -703,7 +703,7 @@ const jail = (role: string): string[] => ['--policy', policy, '--role', role];
 before(attach);
 after(() => {
   rmSync(area, { recursive: true, force: true });
-  detach();
+  leave();
 });
 
 describe('a jailed task cannot', () => {

@@ -5,7 +5,7 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { createServer, get, type Server } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import type { DenialReport } from '../../src/launcher/report.js';
-import { attach, detach, jailrun, until } from './jail.js';
+import { attach, jailrun, leave, until } from './jail.js';
 
 const config = '/etc/nginx/jailrun-test.conf';
 /** Workers keep root's identity, so that only the jail stands before /etc/shadow. */
@@ -82,7 +82,7 @@ before(() => {
 after(() => {
   upstream.close();
   rmSync(config, { force: true });
-  detach();
+  leave();
 });
 
 describe('nginx unjailed', () => {

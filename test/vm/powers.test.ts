@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import type { DenialReport } from '../../src/launcher/report.js';
 import { powerNames } from '../../src/profiles/powers.js';
-import { type Act, attach, detach, root, run, runActs, writePolicy } from './jail.js';
+import { type Act, attach, leave, root, run, runActs, writePolicy } from './jail.js';
 
 const legacyTiocsti = '/proc/sys/dev/tty/legacy_tiocsti';
 const power = join(root, 'build/power');
@@ -402,5 +402,5 @@ function summary({ hook, operation, target, error, allow }: DenialReport): objec
 
 after(() => {
   outside.kill();
-  detach();
+  leave();
 });

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
-import { attach, detach, jailrun, run, until, writePolicy } from './jail.js';
+import { attach, jailrun, leave, run, until, writePolicy } from './jail.js';
 
 const area = '/mnt/ext4/programs';
 const work = `${area}/work`;
@@ -37,7 +37,7 @@ roles:
 );
 
 before(attach);
-after(detach);
+after(leave);
 
 /** Runs a shell script in the role; whatever is denied must be among `expected`, as COMMAND OPERATION TARGET. */
 function build(script: string, expected: RegExp[] = []): string {

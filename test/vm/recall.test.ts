@@ -5,7 +5,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
-import { attach, detach, jailrun, root, writePolicy } from './jail.js';
+import { attach, jailrun, leave, root, writePolicy } from './jail.js';
 
 const area = '/mnt/ext4/recall';
 const open = `${area}/open`;
@@ -82,7 +82,7 @@ describe('what was granted a moment ago is denied after', () => {
   after(async () => {
     await probe.end();
     rmSync(area, { recursive: true, force: true });
-    detach();
+    leave();
   });
   beforeEach(() => {
     rmSync(open, { recursive: true, force: true });
@@ -210,7 +210,7 @@ roles:
   });
   after(() => {
     rmSync(area, { recursive: true, force: true });
-    detach();
+    leave();
   });
   const move = (file: string): RegExpExecArray => {
     const words = [
@@ -263,7 +263,7 @@ describe('the kernel gives the device number of an unmounted file system to the 
   after(() => {
     for (const path of [area, image('first'), image('second')])
       rmSync(path, { recursive: true, force: true });
-    detach();
+    leave();
   });
 
   function mountAt(point: string, mount: (point: string) => void): number {

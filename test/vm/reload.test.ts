@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { openPins } from '../../src/launcher/kernel.js';
 import { compileStack, findStack } from '../../src/launcher/role.js';
 import type { CompiledRole } from '../../src/profiles/compile.js';
-import { attach, detach, jailrun, root, until, writePolicy } from './jail.js';
+import { attach, jailrun, leave, root, until, writePolicy } from './jail.js';
 
 const area = '/run/jailrun-test/reload';
 const flip = join(root, 'build/flip');
@@ -71,7 +71,7 @@ before(() => {
 });
 after(() => {
   rmSync(area, { recursive: true, force: true });
-  detach();
+  leave();
 });
 
 describe('a reload', () => {

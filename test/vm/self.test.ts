@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { openPins } from '../../src/launcher/kernel.js';
-import { attach, detach, jailrun, root, run, runActs, until, writePolicy } from './jail.js';
+import { attach, jailrun, leave, root, run, runActs, until, writePolicy } from './jail.js';
 
 const power = join(root, 'build/power');
 const policy = writePolicy(
@@ -161,5 +161,5 @@ const readMounts = (): string => execFileSync('cat', ['/proc/self/mountinfo'], {
 
 after(() => {
   rmSync(area, { recursive: true, force: true });
-  detach();
+  leave();
 });

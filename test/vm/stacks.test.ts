@@ -7,7 +7,7 @@ import { chmodSync, chownSync, copyFileSync, mkdirSync, rmSync, writeFileSync } 
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { DenialReport } from '../../src/launcher/report.js';
-import { type Act, act, attach, detach, root, run, runActs, writePolicy } from './jail.js';
+import { type Act, act, attach, leave, root, run, runActs, writePolicy } from './jail.js';
 
 const power = join(root, 'build/power');
 const area = '/mnt/ext4/stacks';
@@ -293,7 +293,7 @@ before(async () => {
 after(() => {
   server.kill();
   rmSync(area, { recursive: true, force: true });
-  detach();
+  leave();
 });
 
 describe('on files', () => testRows(files, act));

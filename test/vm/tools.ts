@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, rmSync } from 'node:fs';
-import { attach, detach, type Outcome, run, told, writePolicy } from './jail.js';
+import { attach, leave, type Outcome, run, told, writePolicy } from './jail.js';
 
 export const area = '/mnt/ext4/tools';
 export const env = {
@@ -104,5 +104,5 @@ export function begin(): void {
 export function end(): void {
   outside.kill('SIGKILL');
   rmSync(area, { recursive: true, force: true });
-  detach();
+  leave();
 }

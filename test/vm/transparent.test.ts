@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { cases, hardLimitCases, type Way } from '../front/cases.js';
 import { buildTools, type Tools } from '../front/tools.js';
-import { attach, detach, jailrun } from './jail.js';
+import { attach, jailrun, leave } from './jail.js';
 
 describe('a command is started as it would be without jailrun:', () => {
   const directory = mkdtempSync('/tmp/jailrun-transparent-');
@@ -16,7 +16,7 @@ describe('a command is started as it would be without jailrun:', () => {
     attach();
   });
   after(() => {
-    detach();
+    leave();
     rmSync(directory, { recursive: true });
   });
 
