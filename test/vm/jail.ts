@@ -15,6 +15,7 @@ export interface Outcome {
   signal: NodeJS.Signals | null;
   stdout: string;
   stderr: string;
+  /** Each as often as it was denied. */
   denials: DenialReport[];
   /** Errors of jailrun's own, with --json. */
   errors: { code: string; message: string }[];
@@ -39,7 +40,7 @@ export function run(
     signal,
     stdout,
     stderr,
-    denials: rows.filter(({ type }) => type === 'denial'),
+    denials: rows.filter(({ type }) => type === 'denial').flatMap((row) => Array(row.count).fill(row)),
     errors: rows.filter(({ type }) => type === 'error'),
   };
 }

@@ -153,10 +153,25 @@ describe('after a run', () => {
     assert.equal(mapSize('pod_denials'), 0);
   });
   test('more denials than are kept are counted', () => {
-    const script = `i=0; while [ $i -lt 300 ]; do true < ${secret}; i=$((i+1)); done 2>/dev/null`;
+    const script = `i=0; while [ $i -lt 150 ]; do true < ${secret}; true < /etc/gshadow; i=$((i+1)); done 2>/dev/null`;
     const { stderr, denials } = run([...life, '--', 'sh', '-c', script]);
     assert.equal(denials.length, 256, stderr);
     assert.match(stderr, /^\{"version":1,"type":"lost","denials":44\}$/m);
+  });
+  test('the same denial again and again takes the room of one', () => {
+    const script = `i=0; while [ $i -lt 300 ]; do true < ${secret}; i=$((i+1)); done 2>/dev/null; true < /etc/gshadow`;
+    const { stderr } = run([...life, '--', 'sh', '-c', script]);
+    const rows = stderr
+      .split('\n')
+      .filter((line) => line.startsWith('{'))
+      .map((line) => JSON.parse(line));
+    assert.deepEqual(
+      rows.map(({ target, count }) => [target, count]),
+      [
+        [secret, 300],
+        ['/etc/gshadow', 1],
+      ],
+    );
   });
   test('a daemon that the command left keeps its pod and stays jailed', async () => {
     const script = `(sleep 1; ${act} open ${secret} 0 > /dev/shm/daemon; sleep 2) >/dev/null 2>&1 &`;
