@@ -67,7 +67,9 @@ test('explain answers what the README shows', (t) => {
   const area = makeArea();
   t.after(() => area.remove());
   const policy = area.policy('shop.yaml', example);
-  const shown = /```console\n(\$ jailrun explain .*?)```/s.exec(readme)?.[1] ?? '';
+  const shown = [...readme.matchAll(/```console\n(\$ jailrun explain .*?)```/gs)]
+    .map((match) => match[1])
+    .join('');
   const dialogues = shown
     .replaceAll('/etc/shop.yaml', policy)
     .split(/^\$ jailrun /m)

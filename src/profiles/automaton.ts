@@ -23,7 +23,7 @@ import {
   TooManyRows,
 } from './pattern.js';
 import { type PathRule, PolicyError } from './policy.js';
-import { type Member, stackName } from './stack.js';
+import { type Member, stackName, stackTitle } from './stack.js';
 import { type Answer, type Verdicts, Votes } from './votes.js';
 
 /** Where an edge leads. Without a state nothing below changes the answer. */
@@ -452,10 +452,10 @@ class Builder {
     const stack = this.members.map(({ role }) => role);
     const [rule] = stack.flatMap(({ paths }) => paths);
     const { file, line, column } = rule ?? { file: '', line: 0, column: 0 };
-    const name = stackName(stack);
-    const several = stack.length > 1;
-    const message = `${several ? 'the stack' : 'role'} ${name} compiles to ${what}; use fewer ** and * in it${several ? ', or fewer roles' : ''}`;
-    return new PolicyError([{ code: 'BAD_PATH', file, line, column, where: `roles.${name}`, message }]);
+    const fewer = stack.length === 1 ? '' : ', or fewer roles';
+    const message = `${stackTitle(stack)} compiles to ${what}; use fewer ** and * in it${fewer}`;
+    const where = `roles.${stackName(stack)}`;
+    return new PolicyError([{ code: 'BAD_PATH', file, line, column, where, message }]);
   }
 
   /** Names that are shown in the same way whatever came before: their order does not count, nor do equal ones. */

@@ -41,6 +41,7 @@ import {
   numberStack,
   powersOf,
   stackName,
+  stackTitle,
 } from './stack.js';
 import { deniesExec, hasSockets } from './votes.js';
 
@@ -92,7 +93,9 @@ export function compile(stack: readonly LocatedRole[], mounts: readonly Mount[])
   const automaton: Automaton = walked
     ? buildAutomaton(members, visibleMounts(mounts), sockets)
     : { devices: [], states: [] };
-  const abstracts = tableNames(members);
+  // Otherwise nobody asks them.
+  const reached = network === Scope.RULES ? members : [];
+  const abstracts = tableNames(reached);
   const { globs, starts } = encodeMatchers([
     ...automaton.states.flatMap(({ globs }) => globs?.matcher ?? []),
     ...abstracts.map(({ matcher }) => matcher),
@@ -100,7 +103,7 @@ export function compile(stack: readonly LocatedRole[], mounts: readonly Mount[])
   if (globs.length > Limit.MAX_GLOB_ROWS * GlobRow.size) throw tooManyRows(stack);
   const entries = [
     ...encodeAutomaton(automaton, epochsOf(mounts), starts),
-    ...encodeAddresses(members),
+    ...encodeAddresses(reached),
     ...abstracts.flatMap((table) => encodeAbstracts(table, starts.get(table.matcher) ?? 0)),
   ];
   entries.sort(([a], [b]) => Buffer.compare(a, b));
@@ -142,9 +145,9 @@ function tableNames(members: readonly Member[]): ReturnType<typeof tableAbstract
 function tooManyRows(stack: readonly LocatedRole[]): PolicyError {
   const [rule] = stack.flatMap(({ abstracts }) => abstracts);
   const { file, line, column } = rule ?? { file: '', line: 0, column: 0 };
-  const name = stackName(stack);
-  const message = `the wildcards of role ${name} compile to more than ${Limit.MAX_GLOB_ROWS} rows; use fewer`;
-  return new PolicyError([{ code: 'BAD_PATH', file, line, column, where: `roles.${name}.network`, message }]);
+  const message = `the wildcards of ${stackTitle(stack)} compile to more than ${Limit.MAX_GLOB_ROWS} rows; use fewer`;
+  const where = `roles.${stackName(stack)}.network`;
+  return new PolicyError([{ code: 'BAD_PATH', file, line, column, where, message }]);
 }
 
 /**

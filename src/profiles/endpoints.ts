@@ -18,8 +18,8 @@
 import { KeyKind, Lengths, Limit, Rule, RuleKey, Scope, Space } from '../abi.js';
 import { type End, type Prefix, TCP, UDP } from './network.js';
 import { hasWildcards, type Matcher, matcherOf, spelledOut } from './pattern.js';
-import type { AbstractRule, AddressRule } from './policy.js';
-import type { Member } from './stack.js';
+import { type AbstractRule, type AddressRule, PolicyError } from './policy.js';
+import { type Member, stackName, stackTitle } from './stack.js';
 
 export type Direction = 'bind' | 'connect';
 export const directions: readonly Direction[] = ['bind', 'connect'];
@@ -65,12 +65,12 @@ function together(votes: readonly Deciding[]): Deciding {
   return votes.find(({ granted }) => !granted) ?? votes[0] ?? { granted: false, rule: 0 };
 }
 
-/** The entries for the addresses that the roles name. */
+/** The entries for the addresses that the roles name. Throws a PolicyError for more ports than can be cut. */
 export function encodeAddresses(members: readonly Member[]): [key: Uint8Array, value: Uint8Array][] {
   const entries: [Uint8Array, Uint8Array][] = [];
   const lengths = new Map<number, Set<number>>();
   let ports = 0;
-  for (const { space, length, address, segments } of joinTables(deciders(members).map(tableOf))) {
+  for (const { space, length, address, segments } of joinTables(deciders(members))) {
     lengths.set(space, (lengths.get(space) ?? new Set()).add(length));
     const name = Buffer.from(address, 'hex');
     entries.push([
@@ -128,19 +128,38 @@ function tableOf({ role, addresses, none }: Member): AddressTable {
 }
 
 /** A stack's prefixes, with what all its roles say of the ports that one of them speaks of there. */
-function* joinTables(tables: readonly AddressTable[]): Generator<PrefixEntry> {
+function* joinTables(members: readonly Member[]): Generator<PrefixEntry> {
+  const tables = members.map(tableOf);
+  let cuts = 0;
   const prefixes = new Map(tables.flatMap(({ entries }) => [...entries]));
   for (const [key, { space, length, address }] of prefixes) {
     const voters = tables.map((table) => voterAt(table, key, { space, length, address }));
     const segments: Segment[] = [];
     const own = voters.flatMap(({ own }) => own);
     const others = tables.length === 1 ? [] : voters.flatMap(({ above }) => above());
+    cuts += own.length + others.length;
+    if (cuts > maxCuts) throw tooManyPorts(members);
     for (const { first, last } of piecesOf(own, others)) {
       const { granted, rule } = together(voters.map(({ vote }) => vote(first)));
       append(segments, { first, last, granted, rule });
     }
     yield { space, length, address, segments };
   }
+}
+
+/**
+ * What takes seconds. Under each prefix of one role there are all ranges of ports that the others have for shorter
+ * ones, so this many come together where one names thousands of addresses and another thousands of ports.
+ */
+const maxCuts = 1 << 20;
+
+function tooManyPorts(members: readonly Member[]): PolicyError {
+  const stack = members.map(({ role }) => role);
+  const [rule] = stack.flatMap(({ addresses }) => addresses);
+  const { file, line, column } = rule ?? { file: '', line: 0, column: 0 };
+  const message = `${stackTitle(stack)} compiles to more than ${maxCuts} ranges of ports under addresses; use fewer ranges of ports without an address, or fewer addresses`;
+  const where = `roles.${stackName(stack)}.network`;
+  return new PolicyError([{ code: 'BAD_PORT', file, line, column, where, message }]);
 }
 
 /** What a role says of the ports under a prefix, where it is the longest that matches: it may be no prefix of the role's. */

@@ -44,6 +44,11 @@ export function stackName(stack: readonly Pick<ResolvedRole, 'name'>[]): string 
   return stack.map(({ name }) => name).join('+');
 }
 
+/** The same with what it is, for errors about all of it. */
+export function stackTitle(stack: readonly Pick<ResolvedRole, 'name'>[]): string {
+  return `${stack.length === 1 ? 'role' : 'the stack'} ${stackName(stack)}`;
+}
+
 /** What a section says of which every role says one of these: NONE outweighs RULES, and that ANY. */
 export function meet(scopes: readonly Scope[]): Scope {
   const order = [Scope.NONE, Scope.RULES, Scope.ANY];

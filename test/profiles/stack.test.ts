@@ -290,6 +290,22 @@ test('what cannot be held is refused in the name of the stack', () => {
   );
 });
 
+test('a thousand ports under thousands of addresses are refused, and hundreds are not', () => {
+  const ports = (count: number) =>
+    `network: {connect: ${JSON.stringify(Array.from({ length: count }, (_, i) => `tcp:${2 * i + 1}`))}}`;
+  const hosts = Array.from({ length: 2000 }, (_, i) => `tcp:10.0.${i >> 8}.${i & 255}`);
+  const addresses = `network: {connect: ${JSON.stringify(hosts)}}`;
+  assert.throws(
+    () => stackOf(ports(1000), addresses),
+    (error) =>
+      error instanceof PolicyError &&
+      /stack a\+b compiles to more than .* ranges of ports/.test(error.message),
+  );
+  const stack = stackOf(ports(100), addresses);
+  assert.equal(verdict(stack, end('connect', '10.0.1.1', 199)), 'yes');
+  assert.equal(verdict(stack, end('connect', '10.0.1.1', 198)), 'no, a: no rule');
+});
+
 test('the numbers of rules go through all roles, and each has one for none of its rules', () => {
   const stack = rolesOf(
     'files: {read: [/a, /b]}, network: {connect: [tcp:1, "unix:@x"]}',

@@ -60,7 +60,8 @@ interface Mount {
   from?: string[];
 }
 interface Case {
-  role: ModelRole;
+  /** A stack, mostly of one. */
+  roles: ModelRole[];
   mounts: Mount[];
 }
 
@@ -86,8 +87,9 @@ const rule: fc.Arbitrary<ModelRule> = fc.record({
 });
 /** A mount below a name that no rule can spell out is refused, so there are none. */
 const directory = fc.array(fc.constantFrom('a', 'ab'), { minLength: 1, maxLength: 3 });
+const role = fc.record({ rules: fc.array(rule, { minLength: 1, maxLength: 8 }), exec: fc.constant('rules') });
 const randomCase: fc.Arbitrary<Case> = fc.record({
-  role: fc.record({ rules: fc.array(rule, { minLength: 1, maxLength: 8 }), exec: fc.constant('rules') }),
+  roles: fc.oneof(fc.tuple(role), fc.array(role, { minLength: 2, maxLength: 3 })),
   mounts: fc.array(fc.record({ point: directory, from: fc.option(directory, { nil: undefined }) }), {
     maxLength: 3,
   }),
@@ -125,7 +127,7 @@ function mountAll(mounts: Mount[]): { namespace: Namespace; points: string[] } {
 
 const isRoot = (namespace: Namespace, path: string[]): boolean => namespace.resolve(path).device === 1;
 
-function policyOf({ rules }: ModelRole): string {
+function roleText({ rules }: ModelRole, number: number): string {
   const list = (section: ModelRule['section']): string =>
     JSON.stringify([
       ...new Set(rules.filter((one) => one.section === section).map((one) => inArea(one.path))),
@@ -135,11 +137,13 @@ function policyOf({ rules }: ModelRole): string {
     .map((section) => `${section}: ${list(section)}`);
   const filesText = files.length > 0 ? `{${files.join(', ')}}` : 'none';
   const exec = rules.some((one) => one.section === 'exec') ? list('exec') : 'none';
-  return `version: 1\nroles: {random: {id: 600, files: ${filesText}, exec: ${exec}}}\n`;
+  return `  random-${number}: {id: ${600 + number}, files: ${filesText}, exec: ${exec}}\n`;
 }
 
 /** Runs one case; returns how many operations it tried. */
-function compareCase({ role, mounts }: Case): number {
+function compareCase({ roles, mounts }: Case): number {
+  const all = (may: (role: ModelRole, names: string[][]) => boolean, names: string[][]) =>
+    roles.every((role) => may(role, names));
   const { namespace, points } = mountAll(mounts);
   try {
     const visible = allPaths([...letters, ...programs], 6);
@@ -155,13 +159,13 @@ function compareCase({ role, mounts }: Case): number {
     const asked = reachable.flatMap((path) => {
       const isProgram = programs.includes(path.at(-1) ?? '');
       const known = names.get(objectKey(namespace.resolve(path))) ?? [];
-      const write = mayWrite(role, known);
+      const write = all(mayWrite, known);
       const rows: [operation: string, may: boolean][] = [
-        ['r', mayRead(role, known)],
-        ['s', !isHidden(role, known)],
+        ['r', all(mayRead, known)],
+        ['s', all((role, names) => !isHidden(role, names), known)],
         ['t', write],
       ];
-      if (isProgram) rows.push(['w', write], ['x', mayExec(role, known)]);
+      if (isProgram) rows.push(['w', write], ['x', all(mayExec, known)]);
       return rows.map(([operation, may]) => ({
         line: `${operation} ${inArea(path)}`,
         expected: may ? 'o' : 'd',
@@ -175,11 +179,12 @@ function compareCase({ role, mounts }: Case): number {
       ] as const) {
         const path = [...directory, name];
         const known = (names.get(objectKey(namespace.resolve(directory))) ?? []).map((one) => [...one, name]);
-        asked.push({ line: `${operation} ${inArea(path)}`, expected: mayWrite(role, known) ? 'o' : 'd' });
+        asked.push({ line: `${operation} ${inArea(path)}`, expected: all(mayWrite, known) ? 'o' : 'd' });
       }
-    const policy = writePolicy('differential', policyOf(role));
+    const policy = writePolicy('differential', `version: 1\nroles:\n${roles.map(roleText).join('')}`);
+    const stack = roles.flatMap((_, number) => ['--role', `random-${number}`]);
     const input = asked.map(({ line }) => `${line}\n`).join('');
-    const { status, stdout, stderr } = run(['--policy', policy, '--role', 'random', '--exec', '--', probe], {
+    const { status, stdout, stderr } = run(['--policy', policy, ...stack, '--exec', '--', probe], {
       input,
     });
     assert.equal(status, 0, `${stdout.slice(-300)}\n${stderr.slice(-2000)}`);
