@@ -111,7 +111,7 @@ static __noinline int keep_denial(struct jail *jail, struct jr_counters *counter
 	jail->denial.repeats = 0;
 	if (key.slot > counters->keep || bpf_map_update_elem(&pod_denials, &key, &jail->denial, 0)) {
 		__sync_fetch_and_add(&counters->lost, 1);
-		return 0;
+		key.slot = 0;
 	}
 	jail->kept = key.slot;
 	return 0;

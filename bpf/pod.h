@@ -48,7 +48,7 @@ struct identity {
  * has 512 bytes. All of it fits into 4096 bytes together with the kernel's own header.
  */
 struct jail {
-	__u64 pod;
+	__u64 pod; /* comes first: that is all of it that the launcher reads */
 	__u64 role;
 	struct jr_role scope;
 	__u64 policy; /* which state of the policies role, scope and flags are from: see renew() */

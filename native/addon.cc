@@ -453,6 +453,28 @@ Napi::Value Flock(const Napi::CallbackInfo &info)
 	return Napi::Boolean::New(info.Env(), true);
 }
 
+Napi::Value PidfdOpen(const Napi::CallbackInfo &info)
+{
+	int fd = syscall(SYS_pidfd_open, ToNumber(info[0], "pid"), 0);
+
+	if (fd < 0 && errno == ESRCH)
+		return info.Env().Undefined();
+	Check(info.Env(), fd < 0 ? -errno : 0, "pidfd_open");
+	return Napi::Number::New(info.Env(), fd);
+}
+
+Napi::Value PidfdSignal(const Napi::CallbackInfo &info)
+{
+	int fd = ToNumber(info[0], "fd");
+	int signal = ToNumber(info[1], "signal");
+	int result = syscall(SYS_pidfd_send_signal, fd, signal, nullptr, 0);
+
+	if (result < 0 && errno == ESRCH)
+		return Napi::Boolean::New(info.Env(), false);
+	Check(info.Env(), result < 0 ? -errno : 0, "pidfd_send_signal");
+	return Napi::Boolean::New(info.Env(), true);
+}
+
 void SendPlan(const Napi::CallbackInfo &info)
 {
 	int socket = ToNumber(info[0], "socket");
@@ -790,6 +812,8 @@ Napi::Object Init(Napi::Env env, Napi::Object exports)
 	    Napi::PropertyDescriptor::Function(env, exports, "argumentCounts", ArgumentCounts),
 	    Napi::PropertyDescriptor::Function(env, exports, "readUnmounted", ReadUnmounted),
 	    Napi::PropertyDescriptor::Function(env, exports, "flock", Flock),
+	    Napi::PropertyDescriptor::Function(env, exports, "pidfdOpen", PidfdOpen),
+	    Napi::PropertyDescriptor::Function(env, exports, "pidfdSignal", PidfdSignal),
 	    Napi::PropertyDescriptor::Function(env, exports, "sendPlan", SendPlan),
 	    Napi::PropertyDescriptor::Function(env, exports, "exitNow", ExitNow),
 	});

@@ -1,6 +1,7 @@
 // The addon, as far as a host goes that loads no BPF program. What attaching does is tested in the VM.
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { constants, tmpdir } from 'node:os';
@@ -166,6 +167,20 @@ test('a lock keeps others out until its descriptor is closed', () => {
   assert.equal(addon.flock(other, { exclusive: true, wait: true }), true);
   closeSync(other);
   rmSync(directory, { recursive: true });
+});
+
+test('a process can be signalled, and not one that took over its number', async () => {
+  const child = spawn('sleep', ['infinity']);
+  const pidfd = addon.pidfdOpen(child.pid ?? 0) ?? assert.fail('no such process');
+  assert.equal(addon.pidfdSignal(pidfd, 0), true);
+  assert.equal(addon.pidfdSignal(pidfd, constants.signals.SIGKILL), true);
+  await once(child, 'close');
+  assert.equal(addon.pidfdSignal(pidfd, 0), false);
+  assert.equal(addon.pidfdOpen(child.pid ?? 0), undefined);
+  closeSync(pidfd);
+  const file = openSync('/dev/null', 'r');
+  assert.throws(() => addon.pidfdSignal(file, 0), { code: 'EBADF', syscall: 'pidfd_send_signal' });
+  closeSync(file);
 });
 
 test('a kernel file system can be read without a mount', () => {

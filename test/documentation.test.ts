@@ -29,6 +29,8 @@ describe('the README and the manual page name', () => {
       'detach',
       'reload',
       'status',
+      'ps',
+      'kill',
       'doctor',
       'check',
       'explain',

@@ -125,6 +125,10 @@ export interface Addon {
   readUnmounted(type: string, path: string): string;
   /** flock(2). Returns false where the lock is another's and `wait` is false. */
   flock(fd: number, how: { exclusive: boolean; wait: boolean }): boolean;
+  /** pidfd_open(2). Undefined where there is no such process. */
+  pidfdOpen(pid: number): number | undefined;
+  /** pidfd_send_signal(2). Returns false where the process has ended. */
+  pidfdSignal(fd: number, signal: number): boolean;
   /** Sends one message with descriptors attached. */
   sendPlan(socket: number, bytes: Uint8Array, fds: number[]): void;
   /** _exit(2): node's own exit would reset the terminal, which may be the command's by now. */

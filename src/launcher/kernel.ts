@@ -55,6 +55,7 @@ const mapNames = [
   'roles',
   'role_rules',
   'role_globs',
+  'tasks',
   'pods',
   'pod_counters',
   'pod_denials',
@@ -280,6 +281,12 @@ export class Kernel {
       const counters = addon.mapLookup(this.mapFd('pod_counters'), key) ?? new Uint8Array(Counters.size);
       return { id: number, role, flags, ...Counters.decode(counters) };
     });
+  }
+
+  /** The pod that holds a process, wherever it has moved; undefined for one that is not jailed. */
+  podOf(pidfd: number): bigint | undefined {
+    const jail = addon.mapLookup(this.mapFd('tasks'), fdValue(pidfd));
+    return jail && idOf(jail);
   }
 
   /**

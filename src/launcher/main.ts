@@ -108,6 +108,20 @@ Example: jailrun --role webserver -- nginx -g 'daemon off;'`,
     .option('--json', 'as a line of JSON')
     .action(async ({ json }: { json?: true }) => (await import('./admin.js')).status(json === true));
   program
+    .command('ps')
+    .description('list the pods with their processes')
+    .option('--json', 'as JSON lines')
+    .action(async (_, command: Command) => {
+      (await import('./ps.js')).ps(roleOptions(command).json === true);
+    });
+  program
+    .command('kill')
+    .description('kill every process of a pod')
+    .argument('<pod>', 'its name, or the beginning of it')
+    .action(async (pod: string) => {
+      await (await import('./ps.js')).kill(pod);
+    });
+  program
     .command('doctor')
     .description('check this host, one line a check, each failure with its fix')
     .option('--json', 'as JSON lines')

@@ -312,6 +312,8 @@ const settings = {
   '/proc/sys/kernel/core_uses_pid': '1',
 };
 
+const settingsBefore = Object.keys(settings).map((path) => [path, readFileSync(path, 'utf8')] as const);
+
 function makeGround(): void {
   for (const directory of [area, workspace]) {
     rmSync(directory, { recursive: true, force: true });
@@ -462,6 +464,7 @@ describe('a jail', () => {
 });
 
 after(() => {
-  for (const path of [area, workspace]) rmSync(path, { recursive: true, force: true });
+  for (const path of [area, workspace, '/sbin/request-key']) rmSync(path, { recursive: true, force: true });
+  for (const [path, value] of settingsBefore) writeFileSync(path, value);
   leave();
 });
