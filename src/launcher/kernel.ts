@@ -242,19 +242,23 @@ export class Kernel {
         // What somebody left who was killed here must not come to count with this.
         if (change) {
           const changed = { ...pod, nextRole: change.role.digest, nextFlags: change.flags, since: next };
-          addon.mapUpdate(this.mapFd('pods'), key, Pod.encode(changed), UpdateFlag.EXIST);
+          this.#replacePod(key, Pod.encode(changed));
         } else if (pod.since === next) {
-          addon.mapUpdate(
-            this.mapFd('pods'),
-            key,
-            newEntry(pod.number, pod.role, pod.flags),
-            UpdateFlag.EXIST,
-          );
+          this.#replacePod(key, newEntry(pod.number, pod.role, pod.flags));
         }
       }
       const variables = Variables.encode({ policy: next });
       addon.mapUpdate(this.mapFd('variables'), new Uint8Array(4), variables, UpdateFlag.ANY);
     });
+  }
+
+  /** Does nothing for a pod that has ended meanwhile. */
+  #replacePod(key: Uint8Array, entry: Uint8Array): void {
+    try {
+      addon.mapUpdate(this.mapFd('pods'), key, entry, UpdateFlag.EXIST);
+    } catch (error) {
+      if ((error as AddonError).code !== 'ENOENT') throw error;
+    }
   }
 
   /** The state of the policies, which changeRoles() counts up. */
