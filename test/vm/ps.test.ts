@@ -68,7 +68,7 @@ describe('ps', () => {
 
 describe('kill', () => {
   test('ends a pod whose processes start others without end, and no other pod', async () => {
-    await start('storm', 'f() { while :; do (sleep 0.01) & done; }; f & f & echo; wait');
+    await start('storm', 'f() { while :; do (sleep 0.1) & sleep 0.02; done; }; f & f & echo; wait');
     await start('calm', 'sleep 1004 & echo; wait');
     const { status, stdout } = jailrunSays('kill', 'storm');
     assert.deepEqual([status, stdout.replace(/-[0-9a-f]+/, '')], [0, 'Killed: storm\n']);
