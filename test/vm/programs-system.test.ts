@@ -107,17 +107,24 @@ describe('tar as root', () => {
     mkdirSync(`${area}/tree`);
     writeFileSync(`${area}/tree/file`, 'text');
     execFileSync('chown', ['1234:4321', `${area}/tree/file`]);
-    execFileSync('chmod', ['4751', `${area}/tree/file`]);
+    execFileSync('chmod', ['751', `${area}/tree/file`]);
     execFileSync('mknod', [`${area}/tree/device`, 'c', '1', '3']);
     execFileSync('tar', ['-C', area, '-cf', `${area}/all.tar`, 'tree']);
     execFileSync('tar', ['-C', area, '-cf', `${area}/file.tar`, 'tree/file']);
+    execFileSync('chmod', ['4751', `${area}/tree/file`]);
+    execFileSync('tar', ['-C', area, '-cf', `${area}/set-id.tar`, 'tree/file']);
     rmSync(`${area}/tree`, { recursive: true });
   });
   after(() => rmSync(archive, { force: true }));
   test('restores owners and modes in a role that may write there', () => {
     works(inRole('restorer', 'tar', '-xpf', `${area}/file.tar`), '');
     const { uid, gid, mode } = statSync(`${area}/tree/file`);
-    assert.deepEqual([uid, gid, mode & 0o7777], [1234, 4321, 0o4751]);
+    assert.deepEqual([uid, gid, mode & 0o7777], [1234, 4321, 0o751]);
+  });
+  test('makes no set-id file without setfcap', () => {
+    const outcome = inRole('restorer', 'tar', '-xpf', `${area}/set-id.tar`);
+    fails(outcome, /file: Cannot change mode to rwsr-x--x: Operation not permitted/, 'tar use setfcap');
+    assert.equal(statSync(`${area}/tree/file`).mode & 0o6000, 0);
   });
   test('makes no device without mknod', () => {
     const outcome = inRole('restorer', 'tar', '-xpf', `${area}/all.tar`);
