@@ -20,7 +20,7 @@ typedef unsigned long long __u64;
 #endif
 
 enum jr_limit {
-	JR_LAYOUT = 6,
+	JR_LAYOUT = 7,
 	JR_MAX_PODS = 32768,
 	JR_MAX_ROLES = 32768,
 	JR_MAX_DEPTH = 128, /* components between a file and its super block's root */
@@ -35,6 +35,8 @@ enum jr_limit {
 	JR_KEPT_DENIALS = 256,   /* a supervised pod's own record of its first denials */
 	JR_MAX_KEPT = 1 << 16,   /* the same, of all pods together */
 	JR_MAX_IPC = 1 << 16,    /* objects of System V that jails made */
+	JR_MAX_WATCHED = 4096,   /* cgroups whose tasks are enrolled */
+	JR_MAX_EXECUTABLES = 8192, /* entries of `executables`, two for each file */
 };
 
 /* What a files, exec or network section says. */
@@ -335,7 +337,8 @@ struct jr_meta {
 
 /*
  * pods: what holds the tasks of a pod. The map cgroup_enrollment has a pod's number for a cgroup's: a task
- * that executes a program there is enrolled in it.
+ * that executes a program there is enrolled in it. watched_cgroups has one, too: what gets there or below it
+ * is enrolled at once.
  */
 struct jr_pod {
 	__u64 number; /* the entry's own key: see read_held() */
@@ -346,9 +349,75 @@ struct jr_pod {
 	__u64 since; /* the state of the policies from which on the next ones count */
 };
 
-/* variables: counting `policy` up changes the roles of all pods that have it as `since`, at once. */
+/* What jr_sweep_tasks does with the tasks that it comes by. */
+enum jr_sweep {
+	/* Enrolls what belongs into a jail; without it only says what it would do. */
+	JR_SWEEP_ENROLL = 1,
+	/* Every task that it comes by, and whoever has its memory, belongs into the request's pod. */
+	JR_SWEEP_PROCESS = 2,
+	/* And so do children of what is in that pod. */
+	JR_SWEEP_CHILDREN = 4,
+};
+
+enum jr_swept_what {
+	JR_SWEPT_JAILED = 1,   /* it was before; sweeps say it only under JR_SWEEP_PROCESS */
+	JR_SWEPT_ENROLLED = 2, /* or, when the sweep only looks, would be */
+	JR_SWEPT_FAILED = 3,   /* there is no memory for its jail, or its pod is gone */
+	JR_SWEPT_TRACED = 4,   /* not jailed, and does what something wants that is jailed or will be */
+};
+
+/* What jr_sweep_tasks and jr_list_tasks write, one for each task that they have something to say of. */
+struct jr_swept {
+	__u64 pod;
+	__u32 pid;
+	__u32 tid;
+	__u32 tracer; /* the process that traces it, of JR_SWEPT_TRACED */
+	__u32 what;   /* enum jr_swept_what */
+};
+
+/*
+ * The launcher's word to the programs. Counting `policy` up changes the roles of all pods that have it as
+ * `since`, at once.
+ */
 struct jr_variables {
 	__u64 policy;
+	__u32 watched;      /* entries of watched_cgroups; 0: nobody looks there */
+	__u32 executables;  /* entries of `executables`; the same */
+	__u64 request_pod;  /* the pod that a sweep enrolls in; 0: none */
+	__u64 request_cgroup; /* what is in this cgroup or below it belongs into the request's pod; 0: none */
+	__u64 request_time; /* nanoseconds since boot: what began later has a number that was another's */
+	__u64 memory;       /* the programs' own: the memory of the process that is enrolled */
+	__u32 sweep;        /* enum jr_sweep */
+	__u32 missed;       /* the programs' own: tasks that could not be enrolled */
+};
+
+/*
+ * executables: the pod in which whoever executes a file is enrolled. A file has two keys, by its inode and by
+ * its place, which a package's new version of it takes. Without a name `inode` is the file's, with one it is
+ * that of the directory that has it by this name.
+ */
+struct jr_executable {
+	__u64 inode;
+	__u32 device;
+	__u32 generation;
+	char name[JR_MAX_NAME]; /* unused bytes are zero */
+};
+
+/* watched_names: the pod that a cgroup enrolls into as soon as it is made, by its parent's id and its name. */
+struct jr_cgroup_name {
+	__u64 parent;
+	char name[JR_MAX_NAME]; /* unused bytes are zero */
+};
+
+/* What jr_describe_files writes, one for each descriptor of a process: what its file is in `executables`. */
+struct jr_described {
+	__u64 inode;
+	__u64 parent;
+	__u32 device;
+	__u32 generation;
+	__u32 parent_generation;
+	__u32 fd;
+	char name[JR_MAX_NAME];
 };
 
 /* roles: a compiled role. Its key is a digest of its compiled form, so equal roles share it. */
@@ -459,6 +528,11 @@ enum jr_plan_number {
 	JR_PLAN_JSON = 2,    /* flag: --json */
 	JR_PLAN_NO_GAIN = 4, /* flag: set-id programs run without changing who one is */
 	JR_PLAN_PATH = 1024, /* bytes of a path in a plan, NUL included */
+};
+
+/* The numbers of pods that have no cgroup of their own; those of others are their cgroups' ids. */
+enum jr_enrolled_pod {
+	JR_ENROLLED_POD_BIT = 62,
 };
 
 /* Order of the descriptors that come with a plan. */

@@ -7,6 +7,7 @@
  *
  * A role with `exec: any` has nothing to hold here but that.
  */
+#include "enroll.h"
 #include "path.h"
 
 /* Until the command runs, it is the last mile's own file that is mapped. */
@@ -82,13 +83,44 @@ static __always_inline int deny_mapping(void *context, struct jail *jail, struct
 	return deny_mapped(jail, file, HOOK_OPERATION(MMAP_FILE, MAP));
 }
 
+/*
+ * A program is executed by mapping it, too: `ld.so PROGRAM`. So that enrolls. Returns 1 where the task cannot be
+ * jailed; of a process with several threads one alone would be.
+ */
+static __always_inline int enroll_mapping(void *context, struct file *file, unsigned long protection)
+{
+	struct task_struct *self = bpf_get_current_task_btf();
+	struct dentry *dentry;
+	struct jail *jail;
+	__u64 pod;
+
+	if (!variables.executables || !(protection & PROT_EXEC) || is_first_null(context) || !file)
+		return 0;
+	if (self->bpf_storage && bpf_task_storage_get(&tasks, self, NULL, 0))
+		return 0;
+	dentry = (struct dentry *)mapped_dentry(file);
+	pod = executable_pod(dentry);
+	if (!pod)
+		return 0;
+	if (self->signal->nr_threads > 1)
+		return 1;
+	jail = join(pod);
+	if (!jail)
+		return 1;
+	note_identity(&jail->program, file->f_inode);
+	jail->entry = jail->program;
+	return 0;
+}
+
 /* The hook is told the protection that will be; security_mmap_file(), which has an argument less, is not. */
 SEC("lsm/mmap_file")
 int BPF_PROG(jr_mmap_file_4, struct file *file, unsigned long asked, unsigned long protection)
 {
 	struct jail *jail = mapping_jail(protection);
 
-	return jail ? verdict(deny_mapping(ctx, jail, file, protection), EACCES) : 0;
+	return verdict(jail ? deny_mapping(ctx, jail, file, protection)
+			    : enroll_mapping(ctx, file, protection),
+		       EACCES);
 }
 
 /* As READ_IMPLIES_EXEC has it, but for files on what is mounted noexec: those are not told apart here. */
@@ -100,7 +132,9 @@ int BPF_PROG(jr_mmap_file_3, struct file *file, unsigned long protection)
 	if (protection & PROT_READ && bpf_get_current_task_btf()->personality & READ_IMPLIES_EXEC)
 		protection |= PROT_EXEC;
 	jail = mapping_jail(protection);
-	return jail ? verdict(deny_mapping(ctx, jail, file, protection), EACCES) : 0;
+	return verdict(jail ? deny_mapping(ctx, jail, file, protection)
+			    : enroll_mapping(ctx, file, protection),
+		       EACCES);
 }
 
 SEC("lsm/file_mprotect")

@@ -1,42 +1,36 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * bprm_check_security: enrolls a task that executes a program in a pod's cgroup, and decides every
- * program that a jailed task executes, interpreters of scripts included (the hook runs once for each).
+ * bprm_check_security: enrolls a task that executes a program in a pod's cgroup, or one whose file enrolls,
+ * and decides every program that a jailed task executes, interpreters of scripts included (the hook runs once
+ * for each).
  *
  * The launcher's jail-enter is executed in the pod's cgroup, which enrolls it, and then executes the
- * command: that one exec is free, whatever the role's list says.
+ * command: that one exec is free, whatever the role's list says. So is one that enrolls by its file.
  */
+#include "enroll.h"
 #include "path.h"
 
-/* Returns 1 where a task that must be jailed cannot be. */
-static __always_inline int enroll(__u64 cgroup)
+/* The pod that the running task, which is in none, belongs to; 0: none. */
+static __always_inline __u64 pod_by_exec(struct dentry *dentry)
 {
+	struct task_struct *self = bpf_get_current_task_btf();
+	struct task_struct *leader = self->group_leader;
+	__u64 cgroup = bpf_get_current_cgroup_id();
 	__u64 *number = bpf_map_lookup_elem(&cgroup_enrollment, &cgroup);
-	struct task_struct *task = bpf_get_current_task_btf();
-	__u64 policy = variables.policy;
-	__u64 pod;
-	struct held held;
-	struct jr_role *role;
 	struct jail *jail;
+	__u64 pod;
 
-	if (!number)
-		return 0;
-	pod = *number;
-	if (!read_held(pod, policy, &held))
-		return 1;
-	role = bpf_map_lookup_elem(&roles, &held.role);
-	if (!role)
-		return 1;
-	jail = bpf_task_storage_get(&tasks, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (!jail)
-		return 1;
-	jail->pod = pod;
-	jail->role = held.role;
-	jail->scope = *role;
-	jail->policy = policy;
-	jail->flags = held.flags;
-	jail->last_free_exec = task->self_exec_id + !!(jail->flags & JR_TASK_ENTRY);
-	return 0;
+	if (number)
+		return *number;
+	/* Its process is being enrolled. */
+	jail = leader->bpf_storage ? bpf_task_storage_get(&tasks, leader, NULL, 0) : NULL;
+	if (jail)
+		return jail->pod;
+	pod = variables.executables ? executable_pod(dentry) : 0;
+	/* There was no memory for its jail when it came into the cgroup. */
+	if (!pod && variables.watched && variables.missed)
+		pod = watched_pod(self->cgroups->dfl_cgrp, 0);
+	return pod;
 }
 
 SEC("lsm/bprm_check_security")
@@ -44,10 +38,19 @@ int BPF_PROG(jr_bprm_check_security, struct linux_binprm *bprm)
 {
 	struct jail *jail = current_jail();
 	struct inode *inode;
-	struct dentry *dentry;
+	struct dentry *dentry = bprm->file->f_path.dentry;
+	__u64 pod;
 
-	if (!jail)
-		return verdict(enroll(bpf_get_current_cgroup_id()), EACCES);
+	if (!jail) {
+		pod = pod_by_exec(dentry);
+		if (!pod)
+			return 0;
+		jail = join(pod);
+		if (!jail)
+			return verdict(1, EACCES);
+		jail->last_free_exec =
+		    bpf_get_current_task_btf()->self_exec_id + !!(jail->flags & JR_TASK_ENTRY);
+	}
 	if (exec_is_free(jail)) {
 		/* Once the hook is asked about a script's interpreter, the two differ. */
 		inode = bprm->file->f_inode;
@@ -58,7 +61,6 @@ int BPF_PROG(jr_bprm_check_security, struct linux_binprm *bprm)
 	}
 	if (jail->scope.exec == JR_SCOPE_ANY)
 		return 0;
-	dentry = bprm->file->f_path.dentry;
 	if (find_access(jail, dentry) & JR_ACCESS_EXEC || access_of(jail, (__u64)dentry) & JR_ACCESS_EXEC)
 		return 0;
 	return verdict(

@@ -10,6 +10,7 @@
  */
 #include "kernel.h"
 #include "pod.h"
+#include "enroll.h"
 #include "denial.h"
 #include "path.h"
 #include "overlay.h"
@@ -18,6 +19,7 @@
 
 #include "task.bpf.c"
 #include "exec.bpf.c"
+#include "enroll.bpf.c"
 #include "file.bpf.c"
 #include "metadata.bpf.c"
 #include "network.bpf.c"

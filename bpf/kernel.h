@@ -27,6 +27,7 @@ typedef _Bool bool;
 enum {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
+	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_HASH_OF_MAPS = 13,
 	BPF_MAP_TYPE_RINGBUF = 27,
 	BPF_MAP_TYPE_TASK_STORAGE = 29,
@@ -122,6 +123,7 @@ enum {
 
 /* include/linux/sched.h */
 #define PF_IO_WORKER 0x00000010
+#define PF_KTHREAD 0x00200000
 #define CLONE_INTO_CGROUP 0x200000000ul
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -176,6 +178,56 @@ struct task_struct {
 	const struct cred *cred;
 	unsigned int personality;
 	struct thread_info thread_info;
+	unsigned int ptrace; /* 0 for a task that nobody traces */
+	struct task_struct *parent; /* its tracer, or its real parent */
+	struct css_set *cgroups;
+	struct mm_struct *mm;
+	struct signal_struct *signal;
+};
+
+struct signal_struct {
+	int nr_threads;
+};
+
+struct mm_struct {
+	struct file *exe_file;
+};
+
+struct kernfs_node {
+	const char *name;
+	__u64 id; /* of a cgroup its own, which bpf_get_current_cgroup_id() answers */
+};
+
+/* The first member of struct cgroup, and so the parent's address is the parent cgroup's. */
+struct cgroup_subsys_state {
+	struct cgroup_subsys_state *parent;
+};
+
+struct cgroup {
+	struct cgroup_subsys_state self;
+	struct kernfs_node *kn;
+};
+
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
+
+struct seq_file;
+
+struct bpf_iter_meta {
+	struct seq_file *seq;
+};
+
+struct bpf_iter__task {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+};
+
+struct bpf_iter__task_file {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	__u32 fd;
+	struct file *file;
 };
 
 struct super_block {

@@ -338,6 +338,49 @@ Napi::Value ProgramInfoOf(const Napi::CallbackInfo &info)
 	return result;
 }
 
+class Descriptor
+{
+      public:
+	explicit Descriptor(int fd) : fd(fd)
+	{
+	}
+	Descriptor(const Descriptor &) = delete;
+	~Descriptor()
+	{
+		close(fd);
+	}
+	const int fd;
+};
+
+/* What a program of type BPF_TRACE_ITER writes on its way over all tasks, or over those of one process. */
+Napi::Value Iterate(const Napi::CallbackInfo &info)
+{
+	Napi::Env env = info.Env();
+	int program = ToNumber(info[0], "program");
+	bpf_iter_link_info process = {};
+	LIBBPF_OPTS(bpf_link_create_opts, options);
+
+	if (!info[1].IsUndefined()) {
+		process.task.pid_fd = ToNumber(info[1], "process");
+		options.iter_info = &process;
+		options.iter_info_len = sizeof(process);
+	}
+	Descriptor link(
+	    Check(env, bpf_link_create(program, 0, BPF_TRACE_ITER, &options), "bpf(LINK_CREATE)"));
+	Descriptor output(Check(env, bpf_iter_create(link.fd), "bpf(ITER_CREATE)"));
+	std::string bytes;
+	char part[16384];
+	ssize_t length;
+
+	while ((length = read(output.fd, part, sizeof(part))) != 0) {
+		if (length < 0 && (errno == EAGAIN || errno == EINTR))
+			continue;
+		Check(env, length < 0 ? -errno : 0, "read what a BPF iterator writes");
+		bytes.append(part, length);
+	}
+	return NewBytes(env, bytes.data(), bytes.size());
+}
+
 Napi::Value LinkInfoOf(const Napi::CallbackInfo &info)
 {
 	bpf_link_info link = {};
@@ -370,20 +413,6 @@ Napi::Value Probe(const Napi::CallbackInfo &info)
 	int result = syscall(__NR_bpf, JR_PROBE_COMMAND, &probe, sizeof(probe));
 	return Napi::Number::New(info.Env(), result < 0 ? errno : 0);
 }
-
-class Descriptor
-{
-      public:
-	explicit Descriptor(int fd) : fd(fd)
-	{
-	}
-	Descriptor(const Descriptor &) = delete;
-	~Descriptor()
-	{
-		close(fd);
-	}
-	const int fd;
-};
 
 /* Many at once, because reading the kernel's types takes milliseconds. */
 Napi::Value ArgumentCounts(const Napi::CallbackInfo &info)
@@ -807,6 +836,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports)
 	    Napi::PropertyDescriptor::Function(env, exports, "mapFreeze", MapFreeze),
 	    Napi::PropertyDescriptor::Function(env, exports, "programInfo", ProgramInfoOf),
 	    Napi::PropertyDescriptor::Function(env, exports, "linkInfo", LinkInfoOf),
+	    Napi::PropertyDescriptor::Function(env, exports, "iterate", Iterate),
 	    Napi::PropertyDescriptor::Function(env, exports, "enableStats", EnableStats),
 	    Napi::PropertyDescriptor::Function(env, exports, "probe", Probe),
 	    Napi::PropertyDescriptor::Function(env, exports, "argumentCounts", ArgumentCounts),

@@ -6,7 +6,7 @@ function put(bytes: Uint8Array, at: number, length: number, value: Uint8Array): 
 }
 
 export const Limit = {
-  LAYOUT: 6,
+  LAYOUT: 7,
   MAX_PODS: 32768,
   MAX_ROLES: 32768,
   MAX_DEPTH: 128,
@@ -21,6 +21,8 @@ export const Limit = {
   KEPT_DENIALS: 256,
   MAX_KEPT: 65536,
   MAX_IPC: 65536,
+  MAX_WATCHED: 4096,
+  MAX_EXECUTABLES: 8192,
 } as const;
 export type Limit = (typeof Limit)[keyof typeof Limit];
 
@@ -352,21 +354,178 @@ export const Pod = {
   },
 } as const;
 
+export const Sweep = {
+  ENROLL: 1,
+  PROCESS: 2,
+  CHILDREN: 4,
+} as const;
+export type Sweep = (typeof Sweep)[keyof typeof Sweep];
+
+export const SweptWhat = {
+  JAILED: 1,
+  ENROLLED: 2,
+  FAILED: 3,
+  TRACED: 4,
+} as const;
+export type SweptWhat = (typeof SweptWhat)[keyof typeof SweptWhat];
+
+export interface Swept {
+  pod: bigint;
+  pid: number;
+  tid: number;
+  tracer: number;
+  what: number;
+}
+export const Swept = {
+  size: 24,
+  encode(value: Swept): Uint8Array {
+    const bytes = new Uint8Array(24);
+    const view = new DataView(bytes.buffer);
+    view.setBigUint64(0, value.pod, true);
+    view.setUint32(8, value.pid, true);
+    view.setUint32(12, value.tid, true);
+    view.setUint32(16, value.tracer, true);
+    view.setUint32(20, value.what, true);
+    return bytes;
+  },
+  decode(bytes: Uint8Array): Swept {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 24);
+    return {
+      pod: view.getBigUint64(0, true),
+      pid: view.getUint32(8, true),
+      tid: view.getUint32(12, true),
+      tracer: view.getUint32(16, true),
+      what: view.getUint32(20, true),
+    };
+  },
+} as const;
+
 export interface Variables {
   policy: bigint;
+  watched: number;
+  executables: number;
+  requestPod: bigint;
+  requestCgroup: bigint;
+  requestTime: bigint;
+  memory: bigint;
+  sweep: number;
+  missed: number;
 }
 export const Variables = {
-  size: 8,
+  size: 56,
   encode(value: Variables): Uint8Array {
-    const bytes = new Uint8Array(8);
+    const bytes = new Uint8Array(56);
     const view = new DataView(bytes.buffer);
     view.setBigUint64(0, value.policy, true);
+    view.setUint32(8, value.watched, true);
+    view.setUint32(12, value.executables, true);
+    view.setBigUint64(16, value.requestPod, true);
+    view.setBigUint64(24, value.requestCgroup, true);
+    view.setBigUint64(32, value.requestTime, true);
+    view.setBigUint64(40, value.memory, true);
+    view.setUint32(48, value.sweep, true);
+    view.setUint32(52, value.missed, true);
     return bytes;
   },
   decode(bytes: Uint8Array): Variables {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, 8);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 56);
     return {
       policy: view.getBigUint64(0, true),
+      watched: view.getUint32(8, true),
+      executables: view.getUint32(12, true),
+      requestPod: view.getBigUint64(16, true),
+      requestCgroup: view.getBigUint64(24, true),
+      requestTime: view.getBigUint64(32, true),
+      memory: view.getBigUint64(40, true),
+      sweep: view.getUint32(48, true),
+      missed: view.getUint32(52, true),
+    };
+  },
+} as const;
+
+export interface Executable {
+  inode: bigint;
+  device: number;
+  generation: number;
+  name: Uint8Array;
+}
+export const Executable = {
+  size: 136,
+  encode(value: Executable): Uint8Array {
+    const bytes = new Uint8Array(136);
+    const view = new DataView(bytes.buffer);
+    view.setBigUint64(0, value.inode, true);
+    view.setUint32(8, value.device, true);
+    view.setUint32(12, value.generation, true);
+    put(bytes, 16, 120, value.name);
+    return bytes;
+  },
+  decode(bytes: Uint8Array): Executable {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 136);
+    return {
+      inode: view.getBigUint64(0, true),
+      device: view.getUint32(8, true),
+      generation: view.getUint32(12, true),
+      name: new Uint8Array(bytes.subarray(16, 136)),
+    };
+  },
+} as const;
+
+export interface CgroupName {
+  parent: bigint;
+  name: Uint8Array;
+}
+export const CgroupName = {
+  size: 128,
+  encode(value: CgroupName): Uint8Array {
+    const bytes = new Uint8Array(128);
+    const view = new DataView(bytes.buffer);
+    view.setBigUint64(0, value.parent, true);
+    put(bytes, 8, 120, value.name);
+    return bytes;
+  },
+  decode(bytes: Uint8Array): CgroupName {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 128);
+    return {
+      parent: view.getBigUint64(0, true),
+      name: new Uint8Array(bytes.subarray(8, 128)),
+    };
+  },
+} as const;
+
+export interface Described {
+  inode: bigint;
+  parent: bigint;
+  device: number;
+  generation: number;
+  parentGeneration: number;
+  fd: number;
+  name: Uint8Array;
+}
+export const Described = {
+  size: 152,
+  encode(value: Described): Uint8Array {
+    const bytes = new Uint8Array(152);
+    const view = new DataView(bytes.buffer);
+    view.setBigUint64(0, value.inode, true);
+    view.setBigUint64(8, value.parent, true);
+    view.setUint32(16, value.device, true);
+    view.setUint32(20, value.generation, true);
+    view.setUint32(24, value.parentGeneration, true);
+    view.setUint32(28, value.fd, true);
+    put(bytes, 32, 120, value.name);
+    return bytes;
+  },
+  decode(bytes: Uint8Array): Described {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 152);
+    return {
+      inode: view.getBigUint64(0, true),
+      parent: view.getBigUint64(8, true),
+      device: view.getUint32(16, true),
+      generation: view.getUint32(20, true),
+      parentGeneration: view.getUint32(24, true),
+      fd: view.getUint32(28, true),
+      name: new Uint8Array(bytes.subarray(32, 152)),
     };
   },
 } as const;
@@ -669,6 +828,11 @@ export const PlanNumber = {
   PATH: 1024,
 } as const;
 export type PlanNumber = (typeof PlanNumber)[keyof typeof PlanNumber];
+
+export const EnrolledPod = {
+  BIT: 62,
+} as const;
+export type EnrolledPod = (typeof EnrolledPod)[keyof typeof EnrolledPod];
 
 export const PlanFd = {
   CGROUP: 0,

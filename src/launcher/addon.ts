@@ -110,6 +110,8 @@ export interface Addon {
 
   programInfo(fd: number): ProgramInfo;
   linkInfo(fd: number): LinkInfo;
+  /** Runs an iterator over all tasks, or over those of a process (by its pidfd). Returns what it writes. */
+  iterate(program: number, process?: number): Uint8Array;
   /** The kernel counts the runs of all programs for as long as the returned descriptor is open. */
   enableStats(): number;
 

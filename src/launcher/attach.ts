@@ -116,9 +116,11 @@ function pinAll(directory: string, way: Way, places: Places): void {
     const programs = choosePrograms(object, way);
     if (way === 'fmod_ret') retarget(object, programs);
     load(object);
-    for (const kind of ['maps', 'programs', 'links'])
+    for (const kind of ['maps', 'programs', 'links', 'iterators'])
       mkdirSync(join(directory, kind), { recursive: true, mode: 0o700 });
     for (const name of object.maps()) addon.objPin(keep(object.mapFd(name)), join(directory, 'maps', name));
+    for (const name of iterators(object))
+      addon.objPin(keep(object.programFd(name)), join(directory, 'iterators', name));
     for (const { name } of programs) {
       addon.objPin(keep(object.programFd(name)), join(directory, 'programs', name));
       addon.objPin(keep(attachProgram(object, name)), join(directory, 'links', name));
@@ -143,7 +145,14 @@ function openObject(): BpfObject {
   }
 }
 
-/** A program, and the function of the kernel that calls its hook; none for a tracepoint and its kin. */
+/** Programs that run when they are asked. */
+const iterators = (object: BpfObject): string[] =>
+  object
+    .programs()
+    .filter(({ section }) => section.startsWith('iter/'))
+    .map(({ name }) => name);
+
+/** A program to attach, and the function of the kernel that calls it; `hook` for one that an LSM hook asks. */
 interface Program {
   name: string;
   hook?: string;
@@ -151,19 +160,22 @@ interface Program {
 }
 
 /**
- * The programs that this kernel gets, all others are not loaded. Of those whose name ends in a number of
+ * The programs that this kernel gets attached, all others but iterators are not loaded. Of those whose name ends in a number of
  * arguments it gets the one that fits.
  */
 export function choosePrograms(object: BpfObject, way: Way): Program[] {
-  const all = object.programs().map(({ name, section }): Program => {
+  const attached = object.programs().filter(({ section }) => !section.startsWith('iter/'));
+  const all = attached.map(({ name, section }): Program => {
+    const target = /^fentry\/(.+)$/.exec(section)?.[1];
+    if (target !== undefined) return { name, target };
     const hook = /^lsm\/(.+)$/.exec(section)?.[1];
     if (hook === undefined) return { name };
     const wrapper = wrappers[hook] ?? `security_${hook}`;
     return { name, hook, target: way === 'fmod_ret' ? wrapper : `bpf_lsm_${hook}` };
   });
   const counts = addon.argumentCounts(all.map(({ target }) => target ?? 'none'));
-  const chosen = all.filter(({ name, hook }, i) => {
-    if (hook === undefined) return true;
+  const chosen = all.filter(({ name, hook, target }, i) => {
+    if (hook === undefined) return target === undefined || counts[i] !== undefined;
     const wanted = /_(\d)$/.exec(name)?.[1];
     if (wanted !== undefined) return counts[i] === Number(wanted);
     return counts[i] !== undefined || !optionalHooks.includes(hook);
@@ -287,7 +299,7 @@ function removeLeftovers({ bpffs }: Places): void {
 
 /** Links first: a program without its maps is no worse than no program, but nothing should outlast a link. */
 function removePins(directory: string): void {
-  for (const kind of ['links', 'programs', 'maps']) {
+  for (const kind of ['links', 'programs', 'iterators', 'maps']) {
     const path = join(directory, kind);
     for (const name of readNames(path)) unlinkSync(join(path, name));
     if (existsSync(path)) rmdirSync(path);

@@ -1,11 +1,14 @@
 // The pinned programs' maps: what a pod and a role are in the kernel, and the order in which they are
 // written there. Attaching and detaching is in attach.ts, which a plain run does not need.
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, statfsSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import {
+  CgroupName,
   Counters,
   Denial,
   DenialKey,
+  Described,
+  Executable,
   GlobRow,
   Limit,
   Meta,
@@ -13,6 +16,9 @@ import {
   ProbeAnswer,
   Rule,
   RuleKey,
+  Sweep,
+  Swept,
+  SweptWhat,
   Variables,
 } from '../abi.js';
 import type { CompiledRole } from '../profiles/compile.js';
@@ -33,6 +39,22 @@ export const pinsOf = (places: Places): string => join(places.bpffs, 'jailrun');
 
 /** What the kernel gets of a role. The digest is the key: equal roles share an entry, whatever they are called. */
 export type KernelRole = Pick<CompiledRole, 'digest' | 'role' | 'entries' | 'globs'>;
+
+/** What createPod() makes of a pod. */
+export interface NewPodEntry {
+  id: bigint;
+  role: KernelRole;
+  /** enum jr_task_flag */
+  flags: number;
+  keep: number;
+}
+
+/** What a sweep enrolls into a pod. */
+export type Sweepable =
+  /** A process with all its threads, by its pidfd, and its children on request. */
+  | { process: number; children: boolean }
+  /** What is in a cgroup and below it. `parent` and `name` are its place. */
+  | { cgroup: bigint; parent: bigint; name: string };
 
 /** A pod's entries in the maps `pods` and `pod_counters`. */
 export interface PodEntry extends Counters {
@@ -61,6 +83,9 @@ const mapNames = [
   'pod_denials',
   'denials',
   'variables',
+  'watched_cgroups',
+  'watched_names',
+  'executables',
 ] as const;
 type MapName = (typeof mapNames)[number];
 
@@ -200,7 +225,11 @@ export class Kernel {
    * are kept for readDenials(). Throws a JailrunError MAP_FULL; after any failure nothing of the pod is
    * left.
    */
-  createPod(pod: { id: bigint; role: KernelRole; flags: number; keep: number }): void {
+  createPod(pod: NewPodEntry): void {
+    this.#createPod(pod, () => this.#update('cgroup_enrollment', keyOf(pod.id), keyOf(pod.id)));
+  }
+
+  #createPod(pod: NewPodEntry, enroll: () => void): void {
     const key = keyOf(pod.id);
     const role = pod.role.digest;
     try {
@@ -210,11 +239,147 @@ export class Kernel {
         this.#installRole(pod.role);
       });
       this.#update('pod_counters', key, Counters.encode({ denials: 0n, lost: 0n, kept: 0n, keep: pod.keep }));
-      this.#update('cgroup_enrollment', key, key);
+      enroll();
     } catch (error) {
       this.removePod(pod.id);
       throw error;
     }
+  }
+
+  /** Makes a pod in which nothing is enrolled yet. */
+  createEmptyPod(pod: NewPodEntry): void {
+    this.#createPod(pod, () => {});
+  }
+
+  /** Says what enroll() would do with the tasks that live now. */
+  look(pod: bigint, what: Sweepable): Swept[] {
+    return withLock(this.places, () => this.#request(pod, what, () => this.#sweep(what, 0)));
+  }
+
+  /**
+   * Enrolls what lives now in a pod, and what it starts meanwhile. A cgroup is watched from then on: what gets
+   * there later is enrolled at once. Throws a JailrunError UNSETTLED for what forks faster than it can be
+   * enrolled; and MAP_FULL.
+   */
+  enroll(pod: bigint, what: Sweepable): Swept[] {
+    return withLock(this.places, () => {
+      if ('cgroup' in what) this.#watch(what, pod);
+      return this.#request(pod, what, () => this.#sweepUntilDone(what));
+    });
+  }
+
+  /** Enrolls the rest of every process and cgroup of which a killed enroll() has left a part. */
+  finishEnrolling(): void {
+    withLock(this.places, () => {
+      this.#setVariables({ requestPod: 0n, requestCgroup: 0n });
+      this.#countEnrollments();
+      this.#sweepUntilDone(undefined);
+    });
+  }
+
+  #sweepUntilDone(what: Sweepable | undefined): Swept[] {
+    const passes = 1000;
+    const found: Swept[] = [];
+    for (let i = 0; i < passes; i++) {
+      const pass = this.#sweep(what, Sweep.ENROLL);
+      found.push(...pass);
+      if (!pass.some((swept) => swept.what === SweptWhat.ENROLLED)) return found;
+    }
+    throw new JailrunError(
+      'UNSETTLED',
+      `After ${passes} rounds there are still new processes that are not jailed. Freeze what starts them first, or stop it.`,
+    );
+  }
+
+  /** What the programs need to know of a request, for as long as `action` runs. */
+  #request<T>(pod: bigint, what: Sweepable, action: () => T): T {
+    const cgroup = 'cgroup' in what ? what.cgroup : 0n;
+    this.#setVariables({ requestPod: pod, requestCgroup: cgroup, requestTime: timeSinceBoot(), memory: 0n });
+    try {
+      return action();
+    } finally {
+      this.#setVariables({ requestPod: 0n, requestCgroup: 0n });
+    }
+  }
+
+  #sweep(what: Sweepable | undefined, flags: number): Swept[] {
+    const process = what && 'process' in what ? what : undefined;
+    const own: Swept[] = [];
+    if (process) {
+      this.#setVariables({ sweep: flags | Sweep.PROCESS });
+      own.push(...decodeAll(Swept, this.#iterate('jr_sweep_tasks', process.process)));
+    }
+    this.#setVariables({ sweep: flags | (process?.children ? Sweep.CHILDREN : 0) });
+    return [...own, ...decodeAll(Swept, this.#iterate('jr_sweep_tasks'))];
+  }
+
+  #iterate(name: string, process?: number): Uint8Array {
+    const fd = addon.objGet(join(pinsOf(this.places), 'iterators', name));
+    try {
+      return addon.iterate(fd, process);
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  /** Every thread that is jailed. */
+  listTasks(): Swept[] {
+    return decodeAll(Swept, this.#iterate('jr_list_tasks'));
+  }
+
+  #watch({ cgroup, parent, name }: { cgroup: bigint; parent: bigint; name: string }, pod: bigint): void {
+    const place = CgroupName.encode({ parent, name: Buffer.from(name) });
+    this.#update('watched_names', place, keyOf(pod));
+    this.#update('watched_cgroups', keyOf(cgroup), keyOf(pod));
+    this.#countEnrollments();
+  }
+
+  /** What the open file `fd` of this process is in the map `executables`: itself, and its place. */
+  describeFile(fd: number, self: number): { file: Executable; place: Executable } {
+    const found = decodeAll(Described, this.#iterate('jr_describe_files', self)).find((one) => one.fd === fd);
+    if (!found) throw new Error(`descriptor ${fd} is not among those of this process`);
+    const { device, inode, generation, parent, parentGeneration, name } = found;
+    return {
+      file: { device, inode, generation, name: new Uint8Array() },
+      place: { device, inode: parent, generation: parentGeneration, name: name.subarray(0, name.indexOf(0)) },
+    };
+  }
+
+  /** From now on who executes one of these is enrolled in the pod. Throws a JailrunError MAP_FULL. */
+  enrollExecutables(pod: bigint, files: readonly Executable[]): void {
+    withLock(this.places, () => {
+      for (const file of files) this.#update('executables', Executable.encode(file), keyOf(pod));
+      this.#countEnrollments();
+    });
+  }
+
+  /** The pod that the cgroup enrolls into; undefined for none. */
+  watcherOf(cgroup: bigint): bigint | undefined {
+    const pod = addon.mapLookup(this.mapFd('watched_cgroups'), keyOf(cgroup));
+    return pod && idOf(pod);
+  }
+
+  /** The same of a file, or of a place. */
+  executorOf(file: Executable): bigint | undefined {
+    const pod = addon.mapLookup(this.mapFd('executables'), Executable.encode(file));
+    return pod && idOf(pod);
+  }
+
+  /** From now on nothing is enrolled in the pod. What is in it stays there. */
+  stopEnrolling(pod: bigint): void {
+    withLock(this.places, () => {
+      for (const map of ['watched_names', 'watched_cgroups', 'executables'] as const)
+        for (const key of this.#keys(map)) {
+          const value = addon.mapLookup(this.mapFd(map), key);
+          if (value && idOf(value) === pod) addon.mapDelete(this.mapFd(map), key);
+        }
+      this.#countEnrollments();
+    });
+  }
+
+  #countEnrollments(): void {
+    const watched = this.#keys('watched_names').length + this.#keys('watched_cgroups').length;
+    this.#setVariables({ watched, executables: this.#keys('executables').length });
   }
 
   /** Removes a pod whose last task is gone. A pod that is not there is no error. */
@@ -234,7 +399,7 @@ export class Kernel {
   changeRoles(changes: readonly { id: bigint; role: KernelRole; flags: number }[]): void {
     const wanted = new Map(changes.map((change) => [change.id, change]));
     withLock(this.places, () => {
-      const next = this.#policy() + 1n;
+      const next = this.#variables().policy + 1n;
       const coming = changes.map(({ role }) => role.digest);
       for (const { role } of changes) this.#installRole(role, coming);
       for (const [key, pod] of this.#pods()) {
@@ -247,8 +412,7 @@ export class Kernel {
           this.#replacePod(key, newEntry(pod.number, pod.role, pod.flags));
         }
       }
-      const variables = Variables.encode({ policy: next });
-      addon.mapUpdate(this.mapFd('variables'), new Uint8Array(4), variables, UpdateFlag.ANY);
+      this.#setVariables({ policy: next });
     });
   }
 
@@ -261,16 +425,21 @@ export class Kernel {
     }
   }
 
-  /** The state of the policies, which changeRoles() counts up. */
-  #policy(): bigint {
+  #variables(): Variables {
     const variables = addon.mapLookup(this.mapFd('variables'), new Uint8Array(4));
     if (!variables) throw new Error('the map variables has no entry');
-    return Variables.decode(variables).policy;
+    return Variables.decode(variables);
+  }
+
+  /** Under the lock only: it writes back what it does not change. */
+  #setVariables(changed: Partial<Variables>): void {
+    const variables = Variables.encode({ ...this.#variables(), ...changed });
+    addon.mapUpdate(this.mapFd('variables'), new Uint8Array(4), variables, UpdateFlag.ANY);
   }
 
   /** The entries of pods as they count now: with the next role only where that is still to come. */
   #pods(): [Uint8Array, Pod][] {
-    const policy = this.#policy();
+    const { policy } = this.#variables();
     return this.#keys('pods').flatMap((key): [Uint8Array, Pod][] => {
       const value = addon.mapLookup(this.mapFd('pods'), key);
       if (!value) return [];
@@ -291,6 +460,17 @@ export class Kernel {
   podOf(pidfd: number): bigint | undefined {
     const jail = addon.mapLookup(this.mapFd('tasks'), fdValue(pidfd));
     return jail && idOf(jail);
+  }
+
+  /** The same by its number. */
+  podOfProcess(pid: number): bigint | undefined {
+    const pidfd = addon.pidfdOpen(pid);
+    if (pidfd === undefined) return undefined;
+    try {
+      return this.podOf(pidfd);
+    } finally {
+      closeSync(pidfd);
+    }
   }
 
   /**
@@ -377,11 +557,11 @@ export class Kernel {
 
   #keys(map: MapName): Uint8Array[] {
     const fd = this.mapFd(map);
-    const keys = new Map<bigint, Uint8Array>();
+    const keys = new Map<string, Uint8Array>();
     let key = addon.mapNextKey(fd, undefined);
     // Where a key is deleted meanwhile the kernel starts again at the first one, so some come twice.
     while (key) {
-      keys.set(idOf(key), key);
+      keys.set(Buffer.from(key).toString('latin1'), key);
       key = addon.mapNextKey(fd, key);
     }
     return [...keys.values()];
@@ -429,6 +609,17 @@ function keptDenials(podCounters: number, id: bigint): Uint8Array[] {
 /** An entry of `pods` for a role that counts from now on. */
 const newEntry = (number: bigint, role: bigint, flags: number): Uint8Array =>
   Pod.encode({ number, role, flags, nextRole: role, nextFlags: flags, since: 0n });
+
+/** Nanoseconds since boot, rounded up to what /proc/uptime tells (proc(5)): hundredths of a second. */
+function timeSinceBoot(): bigint {
+  const seconds = Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]);
+  return BigInt(Math.round(seconds * 100) + 1) * 10_000_000n;
+}
+
+function decodeAll<T>(record: { size: number; decode(bytes: Uint8Array): T }, bytes: Uint8Array): T[] {
+  const count = bytes.length / record.size;
+  return Array.from({ length: count }, (_, i) => record.decode(bytes.subarray(i * record.size)));
+}
 
 const keyOf = (id: bigint): Uint8Array => new Uint8Array(new BigUint64Array([id]).buffer);
 const idOf = (key: Uint8Array): bigint => new DataView(key.buffer, key.byteOffset).getBigUint64(0, true);

@@ -122,6 +122,30 @@ Example: jailrun --role webserver -- nginx -g 'daemon off;'`,
       await (await import('./ps.js')).kill(pod);
     });
   program
+    .command('enroll')
+    .description('jail what runs already, or what will, by its process, cgroup or file')
+    .option('--pid <n>', 'a process with all its threads')
+    .option('--descendants', 'with --pid: its children and theirs as well')
+    .option('--cgroup <path>', 'what is in a cgroup or below it, and whatever gets there later')
+    .option('--exe <file>', 'whoever executes a file, or what replaces it')
+    .option('--role <name>', 'what they may do (needed); repeatable, as for a run', collect)
+    .option('--policy <file>', 'read this policy file, too')
+    .option('--var <name=value>', 'bind a variable that the role declares; repeatable', collect)
+    .option('--audit', 'deny nothing; report what would have been denied')
+    .option('--name <name>', 'the pod’s name')
+    .option('--json', 'as a line of JSON')
+    .action(async (_, command: Command) => {
+      const { json, ...request } = roleOptions(command);
+      await (await import('./enroll.js')).printEnroll(request, json === true);
+    });
+  program
+    .command('unenroll')
+    .description('enroll nothing more in a pod of enroll; what is in it stays there')
+    .argument('<pod>', 'its name, or the beginning of it')
+    .action(async (pod: string) => {
+      process.stdout.write(`Enrolls nothing more: ${(await import('./enroll.js')).unenroll(pod)}\n`);
+    });
+  program
     .command('doctor')
     .description('check this host, one line a check, each failure with its fix')
     .option('--json', 'as JSON lines')

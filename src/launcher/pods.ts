@@ -1,15 +1,20 @@
 // The life of a pod in user space: its state file, its cgroup and its map entries, made in an order in
 // which a launcher that is killed at any point leaves nothing that the next one cannot clean up.
 //
+// A pod of what ran already (enroll.ts) has no cgroup of its own and no supervisor. Its file has a line
+// `{"enrolled":true}` once all that was there is in it, and `{"enrolled":false}` once nothing more is to be.
+//
 // /run/jailrun/pods/NAME.json has lines of JSON. The first is written before anything else of the
 // pod exists and names its cgroup; the second gives the pod's id before any map entry exists. A reload adds
 // one for the role that it gives the pod, before that holds. Whoever
 // makes the pod holds a flock on the file, and then its supervisor does, until the command has ended and
 // the report is made; with --exec until the command starts. A pod is dead when its file is not locked
 // and its cgroup has no task.
+import { getRandomValues } from 'node:crypto';
 import {
   closeSync,
   constants,
+  existsSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -19,7 +24,8 @@ import {
   statSync,
   writeSync,
 } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
+import { EnrolledPod } from '../abi.js';
 import type { CompiledMember } from '../profiles/stack.js';
 import { addon } from './addon.js';
 import { isPopulated, makeCgroup, ownCgroup, removeCgroup } from './cgroup.js';
@@ -52,11 +58,16 @@ export interface RoleRequest extends PolicySources {
   gains: boolean;
 }
 
+/** What a pod enrolls that is not started in it. */
+export type Enrolls = { process: number } | { cgroup: string } | { executable: string };
+
 /** What the first line of a state file says. */
 export interface PodHeader extends HeldRole {
   version: 1;
   name: string;
+  /** Its own; empty for a pod that has none. */
   cgroup: string;
+  enrolls?: Enrolls;
   /** The role's name; of a stack those of its roles, with plus signs in between. */
   role: string;
   request: RoleRequest;
@@ -70,6 +81,8 @@ export interface PodState extends PodHeader {
   id?: bigint;
   /** The roles that reloads gave it, in their order. */
   later: HeldRole[];
+  /** Whether its enrolling is complete and goes on; undefined while it is begun. */
+  enrolled?: boolean;
 }
 
 /** What is known of the role of this digest that holds, or held, the pod. */
@@ -105,21 +118,36 @@ export function podName(wanted: string): string {
 
 /** Makes the state file and the cgroup. The caller adds the map entries and hands the descriptors on. */
 export function makePod(header: Omit<PodHeader, 'version' | 'cgroup'>): NewPod {
-  mkdirSync(stateDirectory, { recursive: true, mode: 0o700 });
   const cgroup = join(ownCgroup(), `jailrun-${header.name}`);
-  const statePath = join(stateDirectory, `${header.name}.json`);
-  const draft = join(stateDirectory, `.${header.name}`);
+  return makeStateFile({ version: 1, cgroup, ...header }, () => makeCgroup(cgroup).id);
+}
+
+/** The same of a pod without a cgroup of its own. */
+export function makeEnrolledPod(
+  header: Omit<PodHeader, 'version' | 'cgroup'> & { enrolls: Enrolls },
+): NewPod {
+  const random = new BigUint64Array(1);
+  getRandomValues(random);
+  const bit = BigInt(EnrolledPod.BIT);
+  const id = (1n << bit) | BigInt.asUintN(EnrolledPod.BIT, random[0] as bigint);
+  return makeStateFile({ version: 1, cgroup: '', ...header }, () => id);
+}
+
+function makeStateFile(first: PodHeader, makeId: () => bigint): NewPod {
+  mkdirSync(stateDirectory, { recursive: true, mode: 0o700 });
+  const { name, cgroup } = first;
+  const statePath = join(stateDirectory, `${name}.json`);
+  const draft = join(stateDirectory, `.${name}`);
   const stateFd = openSync(draft, 'ax', 0o600);
-  const first: PodHeader = { version: 1, cgroup, ...header };
   try {
     addon.flock(stateFd, { exclusive: true, wait: true });
     writeWhole(stateFd, `${JSON.stringify(first)}\n`);
     renameSync(draft, statePath);
-    const { id } = makeCgroup(cgroup);
+    const id = makeId();
     writeWhole(stateFd, `${JSON.stringify({ id: String(id) })}\n`);
     return { id, cgroup, statePath, stateFd };
   } catch (error) {
-    removeCgroup(cgroup);
+    if (cgroup) removeCgroup(cgroup);
     rmSync(draft, { force: true });
     rmSync(statePath, { force: true });
     closeSync(stateFd);
@@ -137,7 +165,7 @@ function notWritten(statePath: string, cause: unknown): JailrunError {
 
 /** Removes what makePod and the caller made, after a failure on the way to the command. */
 export function unmakePod(kernel: Kernel, pod: NewPod): void {
-  if (!removeCgroup(pod.cgroup)) return;
+  if (pod.cgroup && !removeCgroup(pod.cgroup)) return;
   kernel.removePod(pod.id);
   rmSync(pod.statePath, { force: true });
   closeSync(pod.stateFd);
@@ -166,28 +194,38 @@ export function readState(statePath: string): PodState | undefined {
     const [first, second, ...more] = readFileSync(statePath, 'utf8').split('\n');
     const header = JSON.parse(first ?? '') as PodHeader;
     const id = second ? { id: BigInt(JSON.parse(second).id) } : {};
-    return { ...header, statePath, ...id, later: more.flatMap(readLater) };
+    const lines = more.flatMap(readLine);
+    const later = lines.filter((line): line is HeldRole => 'digest' in line);
+    const { enrolled } = lines.findLast((line): line is EnrollingLine => 'enrolled' in line) ?? {};
+    return { ...header, statePath, ...id, later, ...(enrolled !== undefined && { enrolled }) };
   } catch {
     return undefined;
   }
 }
 
-/** A line that was never finished belongs to a reload that never was. */
-function readLater(line: string): HeldRole[] {
+type EnrollingLine = Required<Pick<PodState, 'enrolled'>>;
+
+/** A line that was never finished belongs to a change that never was. */
+function readLine(line: string): (HeldRole | EnrollingLine)[] {
   try {
-    return [JSON.parse(line) as HeldRole];
+    return [JSON.parse(line)];
   } catch {
     return [];
   }
 }
 
 /** Notes the role that a reload is about to give the pod. */
-export function addHeldRole(pod: PodState, held: HeldRole): void {
-  const fd = openSync(pod.statePath, constants.O_WRONLY | constants.O_APPEND);
+export const addHeldRole = (pod: PodState, held: HeldRole): void => addLine(pod.statePath, held);
+
+/** Notes that all that was there is enrolled, or that nothing more is to be. */
+export const noteEnrolled = (statePath: string, enrolled: boolean): void => addLine(statePath, { enrolled });
+
+function addLine(statePath: string, line: HeldRole | EnrollingLine): void {
+  const fd = openSync(statePath, constants.O_WRONLY | constants.O_APPEND);
   try {
-    writeWhole(fd, `\n${JSON.stringify(held)}\n`);
+    writeWhole(fd, `\n${JSON.stringify(line)}\n`);
   } catch (cause) {
-    throw notWritten(pod.statePath, cause);
+    throw notWritten(statePath, cause);
   } finally {
     closeSync(fd);
   }
@@ -200,17 +238,50 @@ function writeWhole(fd: number, text: string): void {
 
 /** Removes the pods whose last task is gone, such as those of a killed supervisor. */
 export function removeDeadPods(kernel: Kernel): void {
+  const live = new LivePods(kernel);
   for (const pod of listPods()) {
-    if (!isDead(pod) || !removeCgroup(pod.cgroup)) continue;
+    const { enrolls } = pod;
+    if (enrolls ? !endsEnrolled(kernel, { ...pod, enrolls }, live) : isPopulated(pod.cgroup)) continue;
+    if (!isUnlocked(pod.statePath) || (pod.cgroup && !removeCgroup(pod.cgroup))) continue;
     if (pod.id !== undefined) kernel.removePod(pod.id);
     rmSync(pod.statePath, { force: true });
   }
   removeDeadDrafts();
 }
 
-function isDead(pod: PodState): boolean {
-  if (isPopulated(pod.cgroup)) return false;
-  return isUnlocked(pod.statePath);
+/** The pods that have tasks, asked of the kernel once and only where that must be known. */
+class LivePods {
+  #pods: Set<bigint> | undefined;
+
+  constructor(private readonly kernel: Kernel) {}
+
+  has(pod: bigint): boolean {
+    this.#pods ??= new Set(this.kernel.listTasks().map((task) => task.pod));
+    return this.#pods.has(pod);
+  }
+}
+
+/**
+ * Whether a pod that enrolls what runs already is at its end: nothing more is to be enrolled in it, and it has no
+ * task. What a killed jailrun had begun ends here: processes become jailed whole, and no more are.
+ */
+function endsEnrolled(
+  kernel: Kernel,
+  { id, enrolls, enrolled, statePath }: PodState & { enrolls: Enrolls },
+  live: LivePods,
+): boolean {
+  if (id === undefined) return true;
+  if (enrolled && goesOn(kernel, id, enrolls)) return false;
+  if (!isUnlocked(statePath)) return false;
+  if (!('process' in enrolls)) kernel.stopEnrolling(id);
+  if (enrolled === undefined) kernel.finishEnrolling();
+  return !live.has(id);
+}
+
+/** Whether more may be enrolled, or the process that was enrolled lives. */
+function goesOn(kernel: Kernel, id: bigint, enrolls: Enrolls): boolean {
+  if ('process' in enrolls) return kernel.podOfProcess(enrolls.process) === id;
+  return 'executable' in enrolls || existsSync(dirname(enrolls.cgroup));
 }
 
 function isUnlocked(path: string): boolean {

@@ -1,6 +1,6 @@
 // ps and kill: what runs in pods, and its end. A task's pod is asked of the kernel, since a process that somebody
 // moved to another cgroup is held all the same.
-import { closeSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, readFileSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -60,28 +60,13 @@ function describePods(): PodReport[] {
 
 /** The processes of each pod, in the order of their numbers. */
 function findProcesses(kernel: Kernel): Map<bigint, number[]> {
-  const found = new Map<bigint, number[]>();
-  for (const pid of pids()) {
-    const pod = podOfProcess(kernel, pid);
-    if (pod !== undefined) found.set(pod, [...(found.get(pod) ?? []), pid]);
+  const found = new Map<bigint, Set<number>>();
+  for (const { pod, pid } of kernel.listTasks()) {
+    const pids = found.get(pod);
+    if (pids) pids.add(pid);
+    else found.set(pod, new Set([pid]));
   }
-  return found;
-}
-
-const pids = (): number[] =>
-  readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number)
-    .sort((a, b) => a - b);
-
-function podOfProcess(kernel: Kernel, pid: number): bigint | undefined {
-  const pidfd = addon.pidfdOpen(pid);
-  if (pidfd === undefined) return undefined;
-  try {
-    return kernel.podOf(pidfd);
-  } finally {
-    closeSync(pidfd);
-  }
+  return new Map([...found].map(([pod, pids]) => [pod, [...pids].sort((a, b) => a - b)]));
 }
 
 /** Undefined for a process that has ended, also where its parent has not noticed yet. */
@@ -132,7 +117,7 @@ export async function kill(wanted: string): Promise<void> {
   if (!pod) throw new JailrunError('NO_POD', `No pod ${printable(wanted)} lives. See: jailrun ps`);
   let killed = 0;
   for (let i = 0; i < attempts; i++) {
-    killCgroup(pod.cgroup);
+    if (pod.cgroup) killCgroup(pod.cgroup);
     const strays = (findProcesses(kernel).get(pod.id) ?? []).filter((pid) => describeProcess(pid));
     for (const pid of strays) killProcess(kernel, pid, pod.id);
     if (strays.length === 0) {
@@ -148,7 +133,8 @@ export async function kill(wanted: string): Promise<void> {
   );
 }
 
-function findPod(wanted: string): (PodState & { id: bigint }) | undefined {
+/** The pod with this name or id, or the only one whose name begins so. Throws a JailrunError USAGE. */
+export function findPod(wanted: string): (PodState & { id: bigint }) | undefined {
   const pods = listPods().filter((pod): pod is PodState & { id: bigint } => pod.id !== undefined);
   const exact = pods.find(({ name, id }) => name === wanted || String(id) === wanted);
   if (exact) return exact;

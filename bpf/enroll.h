@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Enrollment: which pod a task belongs to, by its cgroup or by the file that it executes, and its jail. */
+#ifndef JAILRUN_ENROLL_H
+#define JAILRUN_ENROLL_H
+
+#include "pod.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, JR_MAX_WATCHED);
+	__type(key, __u64);
+	__type(value, __u64);
+} watched_cgroups SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, JR_MAX_EXECUTABLES);
+	__type(key, struct jr_executable);
+	__type(value, __u64);
+} executables SEC(".maps");
+
+/* What a task is held by from now on. */
+static __always_inline void begin_jail(struct jail *jail, __u64 pod, __u64 policy, struct held *held,
+				       struct jr_role *role)
+{
+	jail->pod = pod;
+	jail->role = held->role;
+	jail->scope = *role;
+	jail->policy = policy;
+	jail->flags = held->flags;
+}
+
+enum { CGROUP_LEVELS = 1024 };
+
+struct ancestry {
+	struct cgroup *cgroup;
+	__u64 pod;
+	__u64 request_cgroup;
+};
+
+/* bpf_loop callback: looks at one cgroup and goes to its parent. */
+static long look_at_cgroup(__u32 i, void *context)
+{
+	struct ancestry *ancestry = context;
+	struct cgroup *cgroup = ancestry->cgroup;
+	__u64 id = BPF_CORE_READ(cgroup, kn, id);
+	__u64 *pod = bpf_map_lookup_elem(&watched_cgroups, &id);
+
+	if (pod) {
+		ancestry->pod = *pod;
+		return 1;
+	}
+	if (ancestry->request_cgroup && id == ancestry->request_cgroup) {
+		ancestry->pod = variables.request_pod;
+		return 1;
+	}
+	ancestry->cgroup = (struct cgroup *)BPF_CORE_READ(cgroup, self.parent);
+	return !ancestry->cgroup;
+}
+
+/* The pod of the nearest watched cgroup, from this one up; 0: none. To a sweep the request's is watched, too. */
+static __noinline __u64 watched_pod(struct cgroup *cgroup, __u64 request_cgroup)
+{
+	struct ancestry ancestry = {.cgroup = cgroup, .request_cgroup = request_cgroup};
+
+	bpf_loop(CGROUP_LEVELS, look_at_cgroup, &ancestry, 0);
+	return ancestry.pod;
+}
+
+/*
+ * The pod of whoever executes the file; 0: none. A file that took the place of another gets its own entry, so
+ * that it is known by other names, too.
+ */
+static __noinline __u64 executable_pod(struct dentry *dentry)
+{
+	struct jr_executable key = {};
+	struct jr_executable place = {};
+	struct inode *inode = BPF_CORE_READ(dentry, d_inode);
+	__u64 *pod;
+
+	key.inode = BPF_CORE_READ(inode, i_ino);
+	key.device = BPF_CORE_READ(inode, i_sb, s_dev);
+	key.generation = BPF_CORE_READ(inode, i_generation);
+	pod = bpf_map_lookup_elem(&executables, &key);
+	if (pod)
+		return *pod;
+	inode = BPF_CORE_READ(dentry, d_parent, d_inode);
+	place.inode = BPF_CORE_READ(inode, i_ino);
+	place.device = key.device;
+	place.generation = BPF_CORE_READ(inode, i_generation);
+	bpf_probe_read_kernel_str(place.name, sizeof(place.name), BPF_CORE_READ(dentry, d_name.name));
+	pod = bpf_map_lookup_elem(&executables, &place);
+	if (!pod)
+		return 0;
+	bpf_map_update_elem(&executables, &key, pod, 0);
+	return *pod;
+}
+
+/* Enrolls the running task. Returns its jail, or NULL where it cannot have one. */
+static __always_inline struct jail *join(__u64 pod)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	__u64 policy = variables.policy;
+	struct held held;
+	struct jr_role *role;
+	struct jail *jail;
+
+	if (!read_held(pod, policy, &held))
+		return NULL;
+	role = bpf_map_lookup_elem(&roles, &held.role);
+	if (!role)
+		return NULL;
+	jail = bpf_task_storage_get(&tasks, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!jail)
+		return NULL;
+	begin_jail(jail, pod, policy, &held, role);
+	return jail;
+}
+
+#endif

@@ -1,0 +1,406 @@
+// enroll: what runs already is jailed, or what will run is, by its cgroup or by its file. A pod of this kind has
+// no supervisor: it lives as long as something is in it or may be enrolled in it.
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  statfsSync,
+  statSync,
+} from 'node:fs';
+import { basename, dirname, resolve } from 'node:path';
+import { Limit, type Swept, SweptWhat, TaskFlag } from '../abi.js';
+import { addon } from './addon.js';
+import { JailrunError } from './error.js';
+import { type Kernel, openPins, type Sweepable } from './kernel.js';
+import {
+  type Enrolls,
+  listPods,
+  makeEnrolledPod,
+  type NewPod,
+  noteEnrolled,
+  podName,
+  removeDeadPods,
+  unmakePod,
+} from './pods.js';
+import { findPod } from './ps.js';
+import { compileStack, findStack, heldRole, isAudited, type StackRequest, sourcesHere } from './role.js';
+import { printable } from './verdict.js';
+
+export interface EnrollRequest extends StackRequest {
+  /** A process, by its number as this process sees it. */
+  pid?: string;
+  /** With `pid`: its children, and theirs, as well. */
+  descendants?: true;
+  /** A directory of cgroup2. */
+  cgroup?: string;
+  /** An executable file. */
+  exe?: string;
+  audit?: true;
+  name?: string;
+}
+
+/** What was enrolled, as `--json` prints it. Fields are only ever added. */
+export interface EnrollReport {
+  version: 1;
+  type: 'enrolled';
+  pod: string;
+  podId: string;
+  role: string;
+  /** How many threads, and of which processes. */
+  threads: number;
+  pids: number[];
+}
+
+/** Something to enroll, checked and held so that its name cannot come to mean another thing. */
+interface Target {
+  enrolls: Enrolls;
+  /** What the pod is named after, and what `ps` calls its command. */
+  label: string;
+  /** Throws a JailrunError where it must not be enrolled. */
+  check(kernel: Kernel, pod: bigint): void;
+  enroll(kernel: Kernel, pod: bigint): Swept[];
+  close(): void;
+}
+
+/**
+ * Enrolls in a pod of its own. Throws a JailrunError USAGE, UNKNOWN_ROLE, POLICY, NO_PROCESS, NO_CGROUP, NO_FILE,
+ * ENROLLED (it is in a pod already) or HELD_OPEN (it holds what a jail cannot take from it), and then nothing is
+ * enrolled; or UNSETTLED, and then what is enrolled is in the pod.
+ */
+export async function enroll(request: EnrollRequest): Promise<EnrollReport> {
+  const sources = sourcesHere(request.policy);
+  const stack = await findStack(request, sources, 'jailrun enroll --role NAME --pid N');
+  const target = findTarget(request);
+  try {
+    const audited = request.audit === true || isAudited(stack);
+    const kernel = openPins() ?? (await import('./attach.js')).attach();
+    const role = compileStack(stack, kernel);
+    removeDeadPods(kernel);
+    const { enrolls, label } = target;
+    const name = podName(request.name ?? label);
+    const pod = makeEnrolledPod({
+      ...heldRole(stack, role),
+      name,
+      role: role.name,
+      request: {
+        ...sources,
+        role: request.role ?? [],
+        var: request.var ?? [],
+        audit: request.audit === true,
+        gains: true,
+      },
+      command: label,
+      json: false,
+      enrolls,
+    });
+    const entry = { id: pod.id, role, flags: audited ? TaskFlag.AUDIT : 0, keep: Limit.KEPT_DENIALS };
+    const found = enrollInto(kernel, pod, entry, target);
+    const pids = [...new Set(found.map(({ pid }) => pid))];
+    return {
+      version: 1,
+      type: 'enrolled',
+      pod: name,
+      podId: String(pod.id),
+      role: role.name,
+      threads: found.length,
+      pids,
+    };
+  } finally {
+    target.close();
+  }
+}
+
+function enrollInto(
+  kernel: Kernel,
+  pod: NewPod,
+  entry: Parameters<Kernel['createEmptyPod']>[0],
+  target: Target,
+): Swept[] {
+  try {
+    kernel.createEmptyPod(entry);
+    target.check(kernel, pod.id);
+  } catch (error) {
+    unmakePod(kernel, pod);
+    throw error;
+  }
+  try {
+    const found = target.enroll(kernel, pod.id);
+    const failed = found.find(({ what }) => what === SweptWhat.FAILED);
+    if (failed)
+      throw new JailrunError(
+        'ENROLL',
+        `Process ${failed.pid} has no jail: the kernel had no memory for it. Kill it, or make room and enroll again.`,
+      );
+    noteEnrolled(pod.statePath, true);
+    return found.filter(({ what, pod: into }) => what === SweptWhat.ENROLLED && into === pod.id);
+  } finally {
+    // Unlocked and without its last line, the next clean-up takes it for what a killed jailrun left.
+    closeSync(pod.stateFd);
+  }
+}
+
+function findTarget({ pid, cgroup, exe, descendants }: EnrollRequest): Target {
+  const named = [pid, cgroup, exe].filter((one) => one !== undefined);
+  if (named.length !== 1)
+    throw new JailrunError(
+      'USAGE',
+      'What is to be enrolled must be named by one of --pid N, --cgroup PATH and --exe FILE. See: jailrun enroll --help',
+    );
+  if (descendants && pid === undefined)
+    throw new JailrunError('USAGE', '--descendants says something of --pid only. Leave it out.');
+  if (pid !== undefined) return findProcess(pid, descendants === true);
+  return cgroup !== undefined ? findCgroup(cgroup) : findExecutable(exe as string);
+}
+
+/** The number of the first PID namespace, include/linux/proc_ns.h: those of tasks in it are the kernel's own. */
+const firstPidNamespace = 'pid:[4026531836]';
+
+function findProcess(text: string, children: boolean): Target {
+  const pid = Number(text);
+  if (!/^[1-9][0-9]{0,9}$/.test(text))
+    throw new JailrunError('USAGE', `--pid ${printable(text)} is no process's number. Say: --pid 1234`);
+  if (readlinkSync('/proc/self/ns/pid') !== firstPidNamespace)
+    throw new JailrunError(
+      'NO_PROCESS',
+      'In a PID namespace processes have other numbers than the kernel’s. Run jailrun enroll outside of the container.',
+    );
+  if (pid === 1 || pid === process.pid)
+    throw new JailrunError(
+      'USAGE',
+      `Process ${pid} is ${pid === 1 ? 'init' : 'this jailrun'}. Enroll another.`,
+    );
+  const pidfd = addon.pidfdOpen(pid);
+  if (pidfd === undefined) throw noProcess(pid);
+  const what: Sweepable = { process: pidfd, children };
+  return {
+    enrolls: { process: pid },
+    label: nameOf(pid),
+    check(kernel, pod) {
+      const found = kernel.look(pod, what);
+      if (!found.some((one) => one.pid === pid)) throw noProcess(pid);
+      const jailed = found.find(({ what }) => what === SweptWhat.JAILED);
+      if (jailed) throw jailedAlready(`Process ${pid}`, jailed.pod);
+      checkHeld(found, pod);
+    },
+    enroll(kernel, pod) {
+      const found = kernel.enroll(pod, what);
+      // A thread that executes a program meanwhile takes the number of the process, and its jail may be to come.
+      for (let i = 0; i < 100 && kernel.podOf(pidfd) !== pod; i++) found.push(...kernel.enroll(pod, what));
+      if (!addon.pidfdSignal(pidfd, 0) || kernel.podOf(pidfd) !== pod) throw noProcess(pid);
+      checkHeld(found, pod);
+      return found;
+    },
+    close: () => closeSync(pidfd),
+  };
+}
+
+const noProcess = (pid: number): JailrunError =>
+  new JailrunError('NO_PROCESS', `There is no process ${pid} any more, so nothing was enrolled.`);
+
+function nameOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').trimEnd();
+  } catch {
+    throw noProcess(pid);
+  }
+}
+
+function jailedAlready(what: string, id: bigint): JailrunError {
+  const pod = listPods().find((one) => one.id === id);
+  return new JailrunError(
+    'ENROLLED',
+    `${what} is in pod ${pod?.name ?? id} already, and what is jailed stays in its jail. To change its role: jailrun reload`,
+  );
+}
+
+/** What a process has that is stronger than a jail around it. */
+function checkHeld(found: readonly Swept[], pod: bigint): void {
+  const own = found.filter((one) => one.pod === pod);
+  const traced = own.find(({ what }) => what === SweptWhat.TRACED);
+  if (traced)
+    throw new JailrunError(
+      'HELD_OPEN',
+      `Process ${traced.tracer} traces process ${traced.pid}, which would stay outside and do what it is made to. End the tracing, or enroll both.`,
+    );
+  const pids = new Set(own.filter(({ what }) => what === SweptWhat.ENROLLED).map(({ pid }) => pid));
+  for (const pid of pids) {
+    const ring = foreignRing(pid);
+    if (ring !== undefined)
+      throw new JailrunError(
+        'HELD_OPEN',
+        `Process ${pid} has an io_uring ring (descriptor ${ring}) that another process works for, so what it asks for there is not decided. Make it close the ring.`,
+      );
+  }
+}
+
+/**
+ * A ring with a thread that polls it (io_uring_setup(2), IORING_SETUP_SQPOLL) is worked by a thread of its maker.
+ * Without one, whoever asks does the work, or a worker of theirs (fdinfo: io_uring_show_fdinfo()).
+ */
+function foreignRing(pid: number): string | undefined {
+  return listed(`/proc/${pid}/fd`).find((fd) => {
+    try {
+      if (readlinkSync(`/proc/${pid}/fd/${fd}`) !== 'anon_inode:[io_uring]') return false;
+      const thread = /^SqThread:\s*(-?\d+)/m.exec(readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8'))?.[1];
+      return thread === undefined || (thread !== '-1' && !listed(`/proc/${pid}/task`).includes(thread));
+    } catch {
+      return false;
+    }
+  });
+}
+
+function listed(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch {
+    return [];
+  }
+}
+
+const cgroup2Magic = 0x63677270; // include/uapi/linux/magic.h
+
+function findCgroup(text: string): Target {
+  const path = resolve(text);
+  let fd: number;
+  try {
+    fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
+  } catch (cause) {
+    throw new JailrunError(
+      'NO_CGROUP',
+      `The cgroup ${printable(path)} cannot be opened (${(cause as NodeJS.ErrnoException).code}). Name a directory below /sys/fs/cgroup.`,
+      { cause },
+    );
+  }
+  try {
+    return cgroupTarget(path, fd);
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+}
+
+function cgroupTarget(path: string, fd: number): Target {
+  const name = basename(path);
+  if (statfsSync(path).type !== cgroup2Magic)
+    throw new JailrunError(
+      'NO_CGROUP',
+      `${printable(path)} is no cgroup of cgroup2. Name a directory below /sys/fs/cgroup.`,
+    );
+  if (statfsSync(dirname(path)).type !== cgroup2Magic)
+    throw new JailrunError(
+      'USAGE',
+      `${printable(path)} has everything in it that runs on this host. Name a cgroup below it.`,
+    );
+  if (Buffer.byteLength(name) >= Limit.MAX_NAME)
+    throw new JailrunError(
+      'USAGE',
+      `The name ${printable(name)} is longer than ${Limit.MAX_NAME - 1} bytes. Enroll the cgroup above it.`,
+    );
+  const inodeOf = (of: string): bigint => statSync(of, { bigint: true }).ino;
+  const what: Sweepable = {
+    cgroup: fstatSync(fd, { bigint: true }).ino,
+    parent: inodeOf(dirname(path)),
+    name,
+  };
+  return {
+    enrolls: { cgroup: path },
+    label: name,
+    check(kernel, pod) {
+      const other = kernel.watcherOf(what.cgroup);
+      if (other !== undefined) throw jailedAlready(`Cgroup ${path}`, other);
+      const found = kernel.look(pod, what);
+      const own = found.find(({ pid, what }) => what === SweptWhat.ENROLLED && isOwn(pid));
+      if (own)
+        throw new JailrunError(
+          'USAGE',
+          `${path} holds ${own.pid === 1 ? 'init' : 'this jailrun'}, which would be jailed with it. Run jailrun enroll from another cgroup: systemd-run --scope jailrun enroll …`,
+        );
+      checkHeld(found, pod);
+    },
+    enroll(kernel, pod) {
+      const found = kernel.enroll(pod, what);
+      checkHeld(found, pod);
+      return found;
+    },
+    close: () => closeSync(fd),
+  };
+}
+
+const isOwn = (pid: number): boolean => pid === 1 || pid === process.pid || pid === process.ppid;
+
+function findExecutable(text: string): Target {
+  let path: string;
+  let fd: number;
+  try {
+    path = realpathSync(text);
+    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (cause) {
+    throw new JailrunError(
+      'NO_FILE',
+      `${printable(text)} cannot be opened (${(cause as NodeJS.ErrnoException).code}). Name an executable file.`,
+      { cause },
+    );
+  }
+  const self = addon.pidfdOpen(process.pid) as number;
+  const close = (): void => {
+    closeSync(fd);
+    closeSync(self);
+  };
+  if (!fstatSync(fd).isFile()) {
+    close();
+    throw new JailrunError('NO_FILE', `${printable(path)} is not a file. Name an executable file.`);
+  }
+  if (Buffer.byteLength(basename(path)) >= Limit.MAX_NAME) {
+    close();
+    throw new JailrunError(
+      'NO_FILE',
+      `The name ${printable(path)} is too long to be followed through updates.`,
+    );
+  }
+  return {
+    enrolls: { executable: path },
+    label: basename(path),
+    check(kernel) {
+      const { file, place } = kernel.describeFile(fd, self);
+      const other = kernel.executorOf(file) ?? kernel.executorOf(place);
+      if (other !== undefined) throw jailedAlready(`Who executes ${path}`, other);
+    },
+    enroll(kernel, pod) {
+      const { file, place } = kernel.describeFile(fd, self);
+      kernel.enrollExecutables(pod, [file, place]);
+      return [];
+    },
+    close,
+  };
+}
+
+/** Nothing more is enrolled in the pod; what is in it stays there. Throws a JailrunError NO_POD or USAGE. */
+export function unenroll(wanted: string): string {
+  const kernel = openPins();
+  if (kernel) removeDeadPods(kernel);
+  const pod = kernel && findPod(wanted);
+  if (!pod) throw new JailrunError('NO_POD', `No pod ${printable(wanted)} lives. See: jailrun ps`);
+  if (!pod.enrolls || 'process' in pod.enrolls)
+    throw new JailrunError(
+      'USAGE',
+      `Pod ${pod.name} enrolls nothing more, and what is in it stays there. To end it: jailrun kill ${pod.name}`,
+    );
+  noteEnrolled(pod.statePath, false);
+  kernel.stopEnrolling(pod.id);
+  removeDeadPods(kernel);
+  return pod.name;
+}
+
+/** Prints what enroll() did. */
+export async function printEnroll(request: EnrollRequest, json: boolean): Promise<void> {
+  const report = await enroll(request);
+  const { pod, role, threads, pids } = report;
+  const count =
+    pids.length === 0 ? 'nothing runs there yet' : `${threads} threads of ${pids.length} processes`;
+  process.stdout.write(`${json ? JSON.stringify(report) : `Enrolled: ${pod}, role ${role}, ${count}`}\n`);
+}
