@@ -25,17 +25,17 @@ enum jr_limit {
 	JR_MAX_ROLES = 32768,
 	JR_MAX_DEPTH = 128, /* components between a file and its super block's root */
 	JR_MAX_NAME = 120,  /* bytes of one component in a rule; longer names in the tree match no literal */
-	JR_MAX_STATES = 65536,   /* a role's automaton */
-	JR_MAX_GLOB_ROWS = 8192, /* a role's table of wildcards */
-	JR_MAX_TARGET = 512,     /* bytes of a path in a denial; longer ones lose their head */
-	JR_COMM = 16,            /* TASK_COMM_LEN */
-	JR_RING_BYTES = 1 << 18, /* the host's ring of denials */
-	JR_DEVICES = 1 << 17,    /* entries of device_epochs */
-	JR_MAJOR_STEP = 81621,   /* see there */
-	JR_KEPT_DENIALS = 256,   /* a supervised pod's own record of its first denials */
-	JR_MAX_KEPT = 1 << 16,   /* the same, of all pods together */
-	JR_MAX_IPC = 1 << 16,    /* objects of System V that jails made */
-	JR_MAX_WATCHED = 4096,   /* cgroups whose tasks are enrolled */
+	JR_MAX_STATES = 65536,     /* a role's automaton */
+	JR_MAX_GLOB_ROWS = 8192,   /* a role's table of wildcards */
+	JR_MAX_TARGET = 512,       /* bytes of a path in a denial; longer ones lose their head */
+	JR_COMM = 16,              /* TASK_COMM_LEN */
+	JR_RING_BYTES = 1 << 18,   /* the host's ring of denials */
+	JR_DEVICES = 1 << 17,      /* entries of device_epochs */
+	JR_MAJOR_STEP = 81621,     /* see there */
+	JR_KEPT_DENIALS = 256,     /* a supervised pod's own record of its first denials */
+	JR_MAX_KEPT = 1 << 16,     /* the same, of all pods together */
+	JR_MAX_IPC = 1 << 16,      /* objects of System V that jails made */
+	JR_MAX_WATCHED = 4096,     /* cgroups whose tasks are enrolled */
 	JR_MAX_EXECUTABLES = 8192, /* entries of `executables`, two for each file */
 };
 
@@ -381,14 +381,14 @@ struct jr_swept {
  */
 struct jr_variables {
 	__u64 policy;
-	__u32 watched;      /* entries of watched_cgroups; 0: nobody looks there */
-	__u32 executables;  /* entries of `executables`; the same */
-	__u64 request_pod;  /* the pod that a sweep enrolls in; 0: none */
+	__u32 watched;        /* entries of watched_cgroups; 0: nobody looks there */
+	__u32 executables;    /* entries of `executables`; the same */
+	__u64 request_pod;    /* the pod that a sweep enrolls in; 0: none */
 	__u64 request_cgroup; /* what is in this cgroup or below it belongs into the request's pod; 0: none */
-	__u64 request_time; /* nanoseconds since boot: what began later has a number that was another's */
-	__u64 memory;       /* the programs' own: the memory of the process that is enrolled */
-	__u32 sweep;        /* enum jr_sweep */
-	__u32 missed;       /* the programs' own: tasks that could not be enrolled */
+	__u64 request_time;   /* nanoseconds since boot: what began later has a number that was another's */
+	__u64 memory;         /* the programs' own: the memory of the process that is enrolled */
+	__u32 sweep;          /* enum jr_sweep */
+	__u32 missed;         /* the programs' own: tasks that could not be enrolled */
 };
 
 /*
@@ -403,7 +403,8 @@ struct jr_executable {
 	char name[JR_MAX_NAME]; /* unused bytes are zero */
 };
 
-/* watched_names: the pod that a cgroup enrolls into as soon as it is made, by its parent's id and its name. */
+/* watched_names: the pod that a cgroup enrolls into as soon as it is made, by its parent's id and its name.
+ */
 struct jr_cgroup_name {
 	__u64 parent;
 	char name[JR_MAX_NAME]; /* unused bytes are zero */

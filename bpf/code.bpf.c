@@ -84,8 +84,8 @@ static __always_inline int deny_mapping(void *context, struct jail *jail, struct
 }
 
 /*
- * A program is executed by mapping it, too: `ld.so PROGRAM`. So that enrolls. Returns 1 where the task cannot be
- * jailed; of a process with several threads one alone would be.
+ * A program is executed by mapping it, too: `ld.so PROGRAM`. So that enrolls. Returns 1 where the task cannot
+ * be jailed; of a process with several threads one alone would be.
  */
 static __always_inline int enroll_mapping(void *context, struct file *file, unsigned long protection)
 {
@@ -118,9 +118,8 @@ int BPF_PROG(jr_mmap_file_4, struct file *file, unsigned long asked, unsigned lo
 {
 	struct jail *jail = mapping_jail(protection);
 
-	return verdict(jail ? deny_mapping(ctx, jail, file, protection)
-			    : enroll_mapping(ctx, file, protection),
-		       EACCES);
+	return verdict(
+	    jail ? deny_mapping(ctx, jail, file, protection) : enroll_mapping(ctx, file, protection), EACCES);
 }
 
 /* As READ_IMPLIES_EXEC has it, but for files on what is mounted noexec: those are not told apart here. */
@@ -132,9 +131,8 @@ int BPF_PROG(jr_mmap_file_3, struct file *file, unsigned long protection)
 	if (protection & PROT_READ && bpf_get_current_task_btf()->personality & READ_IMPLIES_EXEC)
 		protection |= PROT_EXEC;
 	jail = mapping_jail(protection);
-	return verdict(jail ? deny_mapping(ctx, jail, file, protection)
-			    : enroll_mapping(ctx, file, protection),
-		       EACCES);
+	return verdict(
+	    jail ? deny_mapping(ctx, jail, file, protection) : enroll_mapping(ctx, file, protection), EACCES);
 }
 
 SEC("lsm/file_mprotect")

@@ -7,8 +7,8 @@
  * a watched cgroup is jailed at once, and no clone() that began before its process was enrolled ends outside:
  * the child is visible to sweeps by then.
  *
- * cgroup_mkdir, cgroup_rmdir: a cgroup that is made anew in the place of one that was watched is watched from its
- * first task on, as that of a service which is restarted.
+ * cgroup_mkdir, cgroup_rmdir: a cgroup that is made anew in the place of one that was watched is watched from
+ * its first task on, as that of a service which is restarted.
  *
  * jr_sweep_tasks enrolls what is there already. A task's jail is published whole, so the task, which runs
  * meanwhile, is decided by all of it or by none.
@@ -175,8 +175,7 @@ int jr_sweep_tasks(struct bpf_iter__task *context)
 			swept.pod = pod_of_tracer(task);
 			swept.what = JR_SWEPT_TRACED;
 			swept.tracer = BPF_CORE_READ(task, parent, tgid);
-		} else if (swept.pod && variables.sweep & JR_SWEEP_ENROLL &&
-			   join_other(task, swept.pod, 1)) {
+		} else if (swept.pod && variables.sweep & JR_SWEEP_ENROLL && join_other(task, swept.pod, 1)) {
 			swept.what = JR_SWEPT_FAILED;
 		}
 	}

@@ -60,7 +60,8 @@ static long look_at_cgroup(__u32 i, void *context)
 	return !ancestry->cgroup;
 }
 
-/* The pod of the nearest watched cgroup, from this one up; 0: none. To a sweep the request's is watched, too. */
+/* The pod of the nearest watched cgroup, from this one up; 0: none. To a sweep the request's is watched, too.
+ */
 static __noinline __u64 watched_pod(struct cgroup *cgroup, __u64 request_cgroup)
 {
 	struct ancestry ancestry = {.cgroup = cgroup, .request_cgroup = request_cgroup};

@@ -178,7 +178,7 @@ struct task_struct {
 	const struct cred *cred;
 	unsigned int personality;
 	struct thread_info thread_info;
-	unsigned int ptrace; /* 0 for a task that nobody traces */
+	unsigned int ptrace;        /* 0 for a task that nobody traces */
 	struct task_struct *parent; /* its tracer, or its real parent */
 	struct css_set *cgroups;
 	struct mm_struct *mm;

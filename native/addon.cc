@@ -492,6 +492,45 @@ Napi::Value PidfdOpen(const Napi::CallbackInfo &info)
 	return Napi::Number::New(info.Env(), fd);
 }
 
+/* Who made the other end of a unix socket, and a pidfd of it where the kernel has kept one (since 6.5). */
+Napi::Value PeerOf(const Napi::CallbackInfo &info)
+{
+	Napi::Env env = info.Env();
+	int fd = ToNumber(info[0], "fd");
+	const int so_peerpidfd = 77; /* include/uapi/asm-generic/socket.h */
+	ucred peer = {};
+	socklen_t length = sizeof(peer);
+	std::vector<gid_t> groups(1 << 16);
+	socklen_t size = groups.size() * sizeof(gid_t);
+	int pidfd;
+	Napi::Object result = Napi::Object::New(env);
+	Napi::Array list = Napi::Array::New(env);
+
+	Check(env, getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0 ? -errno : 0, "SO_PEERCRED");
+	Check(env, getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups.data(), &size) < 0 ? -errno : 0,
+	      "SO_PEERGROUPS");
+	list[0u] = peer.gid;
+	for (size_t i = 0; i < size / sizeof(gid_t); i++)
+		list[i + 1] = groups[i];
+	result["pid"] = peer.pid;
+	result["uid"] = peer.uid;
+	result["groups"] = list;
+	length = sizeof(pidfd);
+	if (getsockopt(fd, SOL_SOCKET, so_peerpidfd, &pidfd, &length) == 0)
+		result["pidfd"] = pidfd;
+	return result;
+}
+
+/* Whether the descriptor is a socket that waits for connections. */
+Napi::Value IsListening(const Napi::CallbackInfo &info)
+{
+	int listening = 0;
+	socklen_t length = sizeof(listening);
+
+	getsockopt(ToNumber(info[0], "fd"), SOL_SOCKET, SO_ACCEPTCONN, &listening, &length);
+	return Napi::Boolean::New(info.Env(), listening);
+}
+
 Napi::Value PidfdSignal(const Napi::CallbackInfo &info)
 {
 	int fd = ToNumber(info[0], "fd");
@@ -844,6 +883,8 @@ Napi::Object Init(Napi::Env env, Napi::Object exports)
 	    Napi::PropertyDescriptor::Function(env, exports, "flock", Flock),
 	    Napi::PropertyDescriptor::Function(env, exports, "pidfdOpen", PidfdOpen),
 	    Napi::PropertyDescriptor::Function(env, exports, "pidfdSignal", PidfdSignal),
+	    Napi::PropertyDescriptor::Function(env, exports, "peerOf", PeerOf),
+	    Napi::PropertyDescriptor::Function(env, exports, "isListening", IsListening),
 	    Napi::PropertyDescriptor::Function(env, exports, "sendPlan", SendPlan),
 	    Napi::PropertyDescriptor::Function(env, exports, "exitNow", ExitNow),
 	});

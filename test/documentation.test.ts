@@ -31,6 +31,8 @@ describe('the README and the manual page name', () => {
       'status',
       'ps',
       'kill',
+      'enroll',
+      'unenroll',
       'doctor',
       'check',
       'explain',

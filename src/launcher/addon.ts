@@ -131,6 +131,10 @@ export interface Addon {
   pidfdOpen(pid: number): number | undefined;
   /** pidfd_send_signal(2). Returns false where the process has ended. */
   pidfdSignal(fd: number, signal: number): boolean;
+  /** Who connected, by a descriptor of a unix socket; `pidfd` is there from Linux 6.5 on. */
+  peerOf(fd: number): { pid: number; uid: number; groups: number[]; pidfd?: number };
+  /** Whether the descriptor is a socket that waits for connections. */
+  isListening(fd: number): boolean;
   /** Sends one message with descriptors attached. */
   sendPlan(socket: number, bytes: Uint8Array, fds: number[]): void;
   /** _exit(2): node's own exit would reset the terminal, which may be the command's by now. */

@@ -3,6 +3,7 @@
 import {
   closeSync,
   constants,
+  existsSync,
   fstatSync,
   openSync,
   readdirSync,
@@ -12,23 +13,36 @@ import {
   statfsSync,
   statSync,
 } from 'node:fs';
-import { basename, dirname, resolve } from 'node:path';
-import { Limit, type Swept, SweptWhat, TaskFlag } from '../abi.js';
+import { basename, dirname, join, resolve } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
+import { type Executable, Limit, type Swept, SweptWhat, TaskFlag } from '../abi.js';
+import type { Enrollment, ResolvedRole } from '../profiles/policy.js';
 import { addon } from './addon.js';
 import { JailrunError } from './error.js';
-import { type Kernel, openPins, type Sweepable } from './kernel.js';
+import { type Kernel, openPins, type Sweepable, type WatchedCgroup } from './kernel.js';
 import {
   type Enrolls,
   listPods,
   makeEnrolledPod,
   type NewPod,
   noteEnrolled,
+  type PodHeader,
+  type PodState,
   podName,
   removeDeadPods,
   unmakePod,
 } from './pods.js';
 import { findPod } from './ps.js';
-import { compileStack, findStack, heldRole, isAudited, type StackRequest, sourcesHere } from './role.js';
+import {
+  compileStack,
+  enrollmentsInUse,
+  findStack,
+  heldRole,
+  isAudited,
+  type PolicySources,
+  type StackRequest,
+  sourcesHere,
+} from './role.js';
 import { printable } from './verdict.js';
 
 export interface EnrollRequest extends StackRequest {
@@ -76,29 +90,47 @@ export async function enroll(request: EnrollRequest): Promise<EnrollReport> {
   const sources = sourcesHere(request.policy);
   const stack = await findStack(request, sources, 'jailrun enroll --role NAME --pid N');
   const target = findTarget(request);
+  const kernel = await openOrAttach(target);
+  return enrollTarget(kernel, { request, sources, stack, target });
+}
+
+async function openOrAttach(target: Target): Promise<Kernel> {
   try {
-    const audited = request.audit === true || isAudited(stack);
     const kernel = openPins() ?? (await import('./attach.js')).attach();
-    const role = compileStack(stack, kernel);
     removeDeadPods(kernel);
-    const { enrolls, label } = target;
-    const name = podName(request.name ?? label);
+    return kernel;
+  } catch (error) {
+    target.close();
+    throw error;
+  }
+}
+
+/** What is to be enrolled, and how. `enrollTarget` closes the target. */
+interface Enrolling {
+  request: StackRequest & Pick<EnrollRequest, 'audit' | 'name'>;
+  sources: PolicySources;
+  stack: readonly ResolvedRole[];
+  target: Target;
+  marks?: Pick<PodHeader, 'byPolicy' | 'jailerPod'>;
+}
+
+function enrollTarget(kernel: Kernel, { request, sources, stack, target, marks }: Enrolling): EnrollReport {
+  try {
+    const audit = request.audit === true;
+    const role = compileStack(stack, kernel);
+    const name = podName(request.name ?? target.label);
     const pod = makeEnrolledPod({
       ...heldRole(stack, role),
       name,
       role: role.name,
-      request: {
-        ...sources,
-        role: request.role ?? [],
-        var: request.var ?? [],
-        audit: request.audit === true,
-        gains: true,
-      },
-      command: label,
+      request: { ...sources, role: request.role ?? [], var: request.var ?? [], audit, gains: true },
+      command: target.label,
       json: false,
-      enrolls,
+      enrolls: target.enrolls,
+      ...marks,
     });
-    const entry = { id: pod.id, role, flags: audited ? TaskFlag.AUDIT : 0, keep: Limit.KEPT_DENIALS };
+    const flags = audit || isAudited(stack) ? TaskFlag.AUDIT : 0;
+    const entry = { id: pod.id, role, flags, keep: Limit.KEPT_DENIALS };
     const found = enrollInto(kernel, pod, entry, target);
     const pids = [...new Set(found.map(({ pid }) => pid))];
     return {
@@ -113,6 +145,67 @@ export async function enroll(request: EnrollRequest): Promise<EnrollReport> {
   } finally {
     target.close();
   }
+}
+
+/** Enrolls a process that somebody else has found, and whose pidfd stays theirs. Throws as enroll() does. */
+export function enrollProcess(
+  kernel: Kernel,
+  process: { pid: number; pidfd: number },
+  how: Omit<Enrolling, 'target'>,
+): EnrollReport {
+  const target = { ...processTarget(process.pid, process.pidfd, false), close: () => {} };
+  return enrollTarget(kernel, { ...how, target });
+}
+
+/** What has to be done so that what policies enroll is enrolled and nothing else is. */
+export interface EnrollmentPlan {
+  add: (Omit<Enrolling, 'target'> & { enrolls: Enrolls; find: () => Target })[];
+  remove: PodState[];
+}
+
+/**
+ * Compares what the policies enroll with what is enrolled by them. Throws as enroll() does, and then nothing has
+ * changed.
+ */
+export async function planEnrollments(kernel: Kernel, sources: PolicySources): Promise<EnrollmentPlan> {
+  const wanted = await enrollmentsInUse(sources);
+  const present = listPods().filter(({ byPolicy, enrolled }) => byPolicy && enrolled);
+  const isSame = ({ kind, path, roles }: Enrollment, { enrolls, request }: PodState): boolean =>
+    isDeepStrictEqual(enrolls, enrollsOf(kind, path)) &&
+    isDeepStrictEqual(
+      request.role,
+      roles.map(({ value }) => value),
+    );
+  const remove = present.filter((pod) => !wanted.some((one) => isSame(one, pod)));
+  const plan: EnrollmentPlan = { add: [], remove };
+  for (const one of wanted) {
+    if (present.some((pod) => isSame(one, pod))) continue;
+    const request = { role: one.roles.map(({ value }) => value) };
+    const stack = await findStack(request, sources, '');
+    compileStack(stack, kernel);
+    const find = (): Target =>
+      one.kind === 'cgroup' ? findCgroup(one.path, true) : findExecutable(one.path, true);
+    find().close();
+    const enrolls = enrollsOf(one.kind, one.path);
+    plan.add.push({ request, sources, stack, enrolls, find, marks: { byPolicy: true } });
+  }
+  return plan;
+}
+
+const enrollsOf = (kind: Enrollment['kind'], path: string): Enrolls =>
+  kind === 'cgroup' ? { cgroup: path } : { executable: path };
+
+/** Does what planEnrollments() found; what a role no longer enrolls stays in its jail. */
+export function applyEnrollments(kernel: Kernel, { add, remove }: EnrollmentPlan): EnrollReport[] {
+  for (const pod of remove) endEnrolling(kernel, pod);
+  return add.map(({ request, sources, stack, marks, find }) =>
+    enrollTarget(kernel, { request, sources, stack, ...(marks && { marks }), target: find() }),
+  );
+}
+
+function endEnrolling(kernel: Kernel, { id, statePath }: PodState): void {
+  noteEnrolled(statePath, false);
+  if (id !== undefined) kernel.stopEnrolling(id);
 }
 
 function enrollInto(
@@ -176,6 +269,10 @@ function findProcess(text: string, children: boolean): Target {
     );
   const pidfd = addon.pidfdOpen(pid);
   if (pidfd === undefined) throw noProcess(pid);
+  return processTarget(pid, pidfd, children);
+}
+
+function processTarget(pid: number, pidfd: number, children: boolean): Target {
   const what: Sweepable = { process: pidfd, children };
   return {
     enrolls: { process: pid },
@@ -264,12 +361,15 @@ function listed(directory: string): string[] {
 
 const cgroup2Magic = 0x63677270; // include/uapi/linux/magic.h
 
-function findCgroup(text: string): Target {
+/** `mayCome`: one that is not there is enrolled once it is made; its parent must be there. */
+function findCgroup(text: string, mayCome = false): Target {
   const path = resolve(text);
-  let fd: number;
+  let fd: number | undefined;
   try {
     fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
   } catch (cause) {
+    if (mayCome && (cause as NodeJS.ErrnoException).code === 'ENOENT' && existsSync(dirname(path)))
+      return cgroupTarget(path, undefined);
     throw new JailrunError(
       'NO_CGROUP',
       `The cgroup ${printable(path)} cannot be opened (${(cause as NodeJS.ErrnoException).code}). Name a directory below /sys/fs/cgroup.`,
@@ -284,14 +384,15 @@ function findCgroup(text: string): Target {
   }
 }
 
-function cgroupTarget(path: string, fd: number): Target {
+function cgroupTarget(path: string, fd: number | undefined): Target {
   const name = basename(path);
-  if (statfsSync(path).type !== cgroup2Magic)
+  const isCgroup = (of: string): boolean => statfsSync(of).type === cgroup2Magic;
+  if (!isCgroup(fd === undefined ? dirname(path) : path))
     throw new JailrunError(
       'NO_CGROUP',
       `${printable(path)} is no cgroup of cgroup2. Name a directory below /sys/fs/cgroup.`,
     );
-  if (statfsSync(dirname(path)).type !== cgroup2Magic)
+  if (!isCgroup(dirname(path)))
     throw new JailrunError(
       'USAGE',
       `${printable(path)} has everything in it that runs on this host. Name a cgroup below it.`,
@@ -301,17 +402,16 @@ function cgroupTarget(path: string, fd: number): Target {
       'USAGE',
       `The name ${printable(name)} is longer than ${Limit.MAX_NAME - 1} bytes. Enroll the cgroup above it.`,
     );
-  const inodeOf = (of: string): bigint => statSync(of, { bigint: true }).ino;
-  const what: Sweepable = {
-    cgroup: fstatSync(fd, { bigint: true }).ino,
-    parent: inodeOf(dirname(path)),
+  const what: WatchedCgroup = {
+    cgroup: fd === undefined ? undefined : fstatSync(fd, { bigint: true }).ino,
+    parent: statSync(dirname(path), { bigint: true }).ino,
     name,
   };
   return {
     enrolls: { cgroup: path },
     label: name,
     check(kernel, pod) {
-      const other = kernel.watcherOf(what.cgroup);
+      const other = kernel.watcherOf(what);
       if (other !== undefined) throw jailedAlready(`Cgroup ${path}`, other);
       const found = kernel.look(pod, what);
       const own = found.find(({ pid, what }) => what === SweptWhat.ENROLLED && isOwn(pid));
@@ -327,56 +427,62 @@ function cgroupTarget(path: string, fd: number): Target {
       checkHeld(found, pod);
       return found;
     },
-    close: () => closeSync(fd),
+    close: () => fd !== undefined && closeSync(fd),
   };
 }
 
 const isOwn = (pid: number): boolean => pid === 1 || pid === process.pid || pid === process.ppid;
 
-function findExecutable(text: string): Target {
-  let path: string;
-  let fd: number;
+/** `mayCome`: what is not there is enrolled once it is; its directory must be there. */
+function findExecutable(text: string, mayCome = false): Target {
+  const { path, fd, isThere } = openExecutable(text, mayCome);
+  const self = addon.pidfdOpen(process.pid) as number;
+  const keys = (kernel: Kernel): Executable[] => {
+    const { file, place } = kernel.describeFile(fd, self);
+    return isThere ? [file, place] : [{ ...file, name: Buffer.from(basename(path)) }];
+  };
+  return {
+    enrolls: { executable: path },
+    label: basename(path),
+    check(kernel) {
+      const other = keys(kernel)
+        .map((key) => kernel.executorOf(key))
+        .find((pod) => pod !== undefined);
+      if (other !== undefined) throw jailedAlready(`Who executes ${path}`, other);
+    },
+    enroll(kernel, pod) {
+      kernel.enrollExecutables(pod, keys(kernel));
+      return [];
+    },
+    close: () => {
+      closeSync(fd);
+      closeSync(self);
+    },
+  };
+}
+
+/** The file, or the directory that it is to come into. */
+function openExecutable(text: string, mayCome: boolean): { path: string; fd: number; isThere: boolean } {
+  const isThere = !mayCome || existsSync(text);
   try {
-    path = realpathSync(text);
-    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    const path = isThere ? realpathSync(text) : join(realpathSync(dirname(text)), basename(text));
+    if (Buffer.byteLength(basename(path)) >= Limit.MAX_NAME)
+      throw new JailrunError(
+        'NO_FILE',
+        `The name ${printable(path)} is too long to be followed through updates.`,
+      );
+    if (isThere && !statSync(path).isFile())
+      throw new JailrunError('NO_FILE', `${printable(path)} is not a file. Name an executable file.`);
+    const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+    return { path, fd: openSync(isThere ? path : dirname(path), flags), isThere };
   } catch (cause) {
+    if (cause instanceof JailrunError) throw cause;
     throw new JailrunError(
       'NO_FILE',
       `${printable(text)} cannot be opened (${(cause as NodeJS.ErrnoException).code}). Name an executable file.`,
       { cause },
     );
   }
-  const self = addon.pidfdOpen(process.pid) as number;
-  const close = (): void => {
-    closeSync(fd);
-    closeSync(self);
-  };
-  if (!fstatSync(fd).isFile()) {
-    close();
-    throw new JailrunError('NO_FILE', `${printable(path)} is not a file. Name an executable file.`);
-  }
-  if (Buffer.byteLength(basename(path)) >= Limit.MAX_NAME) {
-    close();
-    throw new JailrunError(
-      'NO_FILE',
-      `The name ${printable(path)} is too long to be followed through updates.`,
-    );
-  }
-  return {
-    enrolls: { executable: path },
-    label: basename(path),
-    check(kernel) {
-      const { file, place } = kernel.describeFile(fd, self);
-      const other = kernel.executorOf(file) ?? kernel.executorOf(place);
-      if (other !== undefined) throw jailedAlready(`Who executes ${path}`, other);
-    },
-    enroll(kernel, pod) {
-      const { file, place } = kernel.describeFile(fd, self);
-      kernel.enrollExecutables(pod, [file, place]);
-      return [];
-    },
-    close,
-  };
 }
 
 /** Nothing more is enrolled in the pod; what is in it stays there. Throws a JailrunError NO_POD or USAGE. */
@@ -390,10 +496,16 @@ export function unenroll(wanted: string): string {
       'USAGE',
       `Pod ${pod.name} enrolls nothing more, and what is in it stays there. To end it: jailrun kill ${pod.name}`,
     );
-  noteEnrolled(pod.statePath, false);
-  kernel.stopEnrolling(pod.id);
+  endEnrolling(kernel, pod);
   removeDeadPods(kernel);
   return pod.name;
+}
+
+/** The same by what it enrolls. False where nothing does. */
+export function unenrollWhat(kernel: Kernel, enrolls: Enrolls): boolean {
+  const pod = listPods().find((one) => one.enrolled && isDeepStrictEqual(one.enrolls, enrolls));
+  if (pod) endEnrolling(kernel, pod);
+  return pod !== undefined;
 }
 
 /** Prints what enroll() did. */

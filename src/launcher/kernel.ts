@@ -53,8 +53,16 @@ export interface NewPodEntry {
 export type Sweepable =
   /** A process with all its threads, by its pidfd, and its children on request. */
   | { process: number; children: boolean }
-  /** What is in a cgroup and below it. `parent` and `name` are its place. */
-  | { cgroup: bigint; parent: bigint; name: string };
+  /** What is in a cgroup and below it, which may be still to come. */
+  | WatchedCgroup;
+
+export interface WatchedCgroup {
+  /** Its id; undefined for one that is not there. */
+  cgroup: bigint | undefined;
+  /** Its place: the parent's id, and its name there. */
+  parent: bigint;
+  name: string;
+}
 
 /** A pod's entries in the maps `pods` and `pod_counters`. */
 export interface PodEntry extends Counters {
@@ -293,7 +301,7 @@ export class Kernel {
 
   /** What the programs need to know of a request, for as long as `action` runs. */
   #request<T>(pod: bigint, what: Sweepable, action: () => T): T {
-    const cgroup = 'cgroup' in what ? what.cgroup : 0n;
+    const cgroup = ('cgroup' in what && what.cgroup) || 0n;
     this.#setVariables({ requestPod: pod, requestCgroup: cgroup, requestTime: timeSinceBoot(), memory: 0n });
     try {
       return action();
@@ -327,10 +335,9 @@ export class Kernel {
     return decodeAll(Swept, this.#iterate('jr_list_tasks'));
   }
 
-  #watch({ cgroup, parent, name }: { cgroup: bigint; parent: bigint; name: string }, pod: bigint): void {
-    const place = CgroupName.encode({ parent, name: Buffer.from(name) });
-    this.#update('watched_names', place, keyOf(pod));
-    this.#update('watched_cgroups', keyOf(cgroup), keyOf(pod));
+  #watch({ cgroup, parent, name }: WatchedCgroup, pod: bigint): void {
+    this.#update('watched_names', placeOf(parent, name), keyOf(pod));
+    if (cgroup !== undefined) this.#update('watched_cgroups', keyOf(cgroup), keyOf(pod));
     this.#countEnrollments();
   }
 
@@ -353,9 +360,11 @@ export class Kernel {
     });
   }
 
-  /** The pod that the cgroup enrolls into; undefined for none. */
-  watcherOf(cgroup: bigint): bigint | undefined {
-    const pod = addon.mapLookup(this.mapFd('watched_cgroups'), keyOf(cgroup));
+  /** The pod that the cgroup, or one made in its place, enrolls into; undefined for none. */
+  watcherOf({ cgroup, parent, name }: WatchedCgroup): bigint | undefined {
+    const place = addon.mapLookup(this.mapFd('watched_names'), placeOf(parent, name));
+    const pod =
+      cgroup === undefined ? place : (addon.mapLookup(this.mapFd('watched_cgroups'), keyOf(cgroup)) ?? place);
     return pod && idOf(pod);
   }
 
@@ -609,6 +618,9 @@ function keptDenials(podCounters: number, id: bigint): Uint8Array[] {
 /** An entry of `pods` for a role that counts from now on. */
 const newEntry = (number: bigint, role: bigint, flags: number): Uint8Array =>
   Pod.encode({ number, role, flags, nextRole: role, nextFlags: flags, since: 0n });
+
+const placeOf = (parent: bigint, name: string): Uint8Array =>
+  CgroupName.encode({ parent, name: Buffer.from(name) });
 
 /** Nanoseconds since boot, rounded up to what /proc/uptime tells (proc(5)): hundredths of a second. */
 function timeSinceBoot(): bigint {

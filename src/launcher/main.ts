@@ -146,6 +146,20 @@ Example: jailrun --role webserver -- nginx -g 'daemon off;'`,
       process.stdout.write(`Enrolls nothing more: ${(await import('./enroll.js')).unenroll(pod)}\n`);
     });
   program
+    .command('serve')
+    .description('enroll who asks for it by a socket, as policies let them')
+    .option(
+      '--socket <path>',
+      'where to listen; /run/jailrun/enroll.sock unless it is given one as standard input',
+    )
+    .option('--jailer', 'listen on /run/bpfjailer/enrollment.sock, too')
+    .option('--policy <file>', 'read this policy file, too')
+    .option('--json', 'what is done as JSON lines')
+    .action(async (_, command: Command) => {
+      const { role: _role, var: _var, ...request } = roleOptions(command);
+      await (await import('./serve.js')).serve(request);
+    });
+  program
     .command('doctor')
     .description('check this host, one line a check, each failure with its fix')
     .option('--json', 'as JSON lines')

@@ -68,6 +68,10 @@ export interface PodHeader extends HeldRole {
   /** Its own; empty for a pod that has none. */
   cgroup: string;
   enrolls?: Enrolls;
+  /** A policy enrolls it, not somebody's command. */
+  byPolicy?: true;
+  /** The number that one of Jailer's clients gave the pod, in decimal. */
+  jailerPod?: string;
   /** The role's name; of a stack those of its roles, with plus signs in between. */
   role: string;
   request: RoleRequest;

@@ -3,10 +3,19 @@
 import { isDeepStrictEqual } from 'node:util';
 import { TaskFlag } from '../abi.js';
 import type { CompiledRole } from '../profiles/compile.js';
+import { applyEnrollments, type EnrollmentPlan, planEnrollments } from './enroll.js';
 import { JailrunError } from './error.js';
 import { type Kernel, openPins } from './kernel.js';
-import { addHeldRole, type HeldRole, heldRoleOf, listPods, type PodState, removeDeadPods } from './pods.js';
-import { compileStack, findStack, heldRole, isAudited } from './role.js';
+import {
+  addHeldRole,
+  type Enrolls,
+  type HeldRole,
+  heldRoleOf,
+  listPods,
+  type PodState,
+  removeDeadPods,
+} from './pods.js';
+import { compileStack, findStack, heldRole, isAudited, sourcesHere } from './role.js';
 import { mayGain } from './run.js';
 
 export interface ReloadRequest {
@@ -44,13 +53,18 @@ export async function reload({ dryRun, json }: ReloadRequest): Promise<void> {
   const kernel = openPins();
   if (kernel) removeDeadPods(kernel);
   const changes = kernel ? await planChanges(kernel) : [];
-  if (kernel && !dryRun) {
+  const enrollments = kernel && (await planEnrollments(kernel, sourcesHere(undefined)));
+  if (kernel && enrollments && !dryRun) {
     for (const { pod, held, before } of changes) if (!isDeepStrictEqual(held, before)) addHeldRole(pod, held);
     const changed = changes.filter(({ report }) => report.changed);
     kernel.changeRoles(changed.map(({ pod, compiled, flags }) => ({ id: pod.id, role: compiled, flags })));
+    applyEnrollments(kernel, enrollments);
   }
   const reports = changes.map(({ report }) => report);
-  const lines = json ? reports.map((report) => JSON.stringify(report)) : textLines(reports, dryRun === true);
+  const enrolls = enrollments ? describeEnrollments(enrollments) : [];
+  const lines = json
+    ? [...reports, ...enrolls].map((report) => JSON.stringify(report))
+    : [...textLines(reports, dryRun === true), ...enrolls.map(enrollmentLine)];
   process.stdout.write(lines.map((line) => `${line}\n`).join(''));
 }
 
@@ -115,6 +129,33 @@ function missing(from: string[], others: string[]): string[] {
   const known = new Set(others);
   return from.filter((line) => !known.has(line));
 }
+
+/** What begins or ends to be enrolled, as `--json` prints it, one line each. */
+interface EnrollmentReport {
+  version: 1;
+  type: 'enrollment';
+  /** False where it ends. */
+  begins: boolean;
+  what: Enrolls;
+  role: string;
+}
+
+function describeEnrollments({ add, remove }: EnrollmentPlan): EnrollmentReport[] {
+  const report = (begins: boolean, what: Enrolls, role: readonly string[]): EnrollmentReport => ({
+    version: 1,
+    type: 'enrollment',
+    begins,
+    what,
+    role: role.join('+'),
+  });
+  return [
+    ...remove.flatMap(({ enrolls, request }) => (enrolls ? [report(false, enrolls, request.role)] : [])),
+    ...add.map(({ enrolls, request }) => report(true, enrolls, request.role ?? [])),
+  ];
+}
+
+const enrollmentLine = ({ begins, what, role }: EnrollmentReport): string =>
+  `${begins ? '+' : '-'} enrolls ${Object.values(what)[0]} in role ${role}`;
 
 function textLines(reports: ReloadReport[], dryRun: boolean): string[] {
   const changed = reports.filter((report) => report.changed);

@@ -8,8 +8,8 @@ import { type CompiledRole, compile } from '../profiles/compile.js';
 import { lenientLinkReader, linkReader, readPolicies } from '../profiles/load.js';
 import { locate, type ReadLink } from '../profiles/locate.js';
 import { type Mount, parseMountinfo } from '../profiles/mounts.js';
-import { PolicyError, type ResolvedRole } from '../profiles/policy.js';
-import { resolve } from '../profiles/resolve.js';
+import { type Enrollment, PolicyError, type ResolvedRole } from '../profiles/policy.js';
+import { enrollmentsOf, resolve } from '../profiles/resolve.js';
 import { bindVariables } from '../profiles/rulepath.js';
 import { nearest } from '../profiles/spelling.js';
 import { maxStack } from '../profiles/stack.js';
@@ -109,8 +109,25 @@ export async function listRoles(policyFile: string | undefined): Promise<Resolve
   return names.map((name) => role(name) ?? unknownRole(name, names));
 }
 
+/** The role that a policy gives this number. Throws a JailrunError UNKNOWN_ROLE or POLICY. */
+export async function roleOfId(id: number, sources: PolicySources): Promise<ResolvedRole> {
+  const { names, role } = await rolesInUse(sources);
+  const found = names.map((name) => role(name)).find((one) => one?.id === id);
+  if (!found)
+    throw new JailrunError('UNKNOWN_ROLE', `No policy defines a role with the id ${id}. See: jailrun roles`);
+  return found;
+}
+
+/** What the policies enroll whoever starts it. Throws a JailrunError POLICY. */
+export const enrollmentsInUse = async (sources: PolicySources): Promise<Enrollment[]> =>
+  (await rolesInUse(sources)).enrollments;
+
+interface InUse extends Pick<BuiltIn, 'names' | 'role'> {
+  enrollments: Enrollment[];
+}
+
 /** Where nobody wrote a policy, a role is read when it is asked for, and no other. */
-async function rolesInUse({ policy, environment }: PolicySources): Promise<Pick<BuiltIn, 'names' | 'role'>> {
+async function rolesInUse({ policy, environment }: PolicySources): Promise<InUse> {
   const builtIn = readBuiltIn();
   try {
     const files = readPolicies({
@@ -119,10 +136,15 @@ async function rolesInUse({ policy, environment }: PolicySources): Promise<Pick<
       cwd: '/',
       uid: ownUid(),
     });
-    if (files.length === 0) return builtIn;
+    if (files.length === 0) return { names: builtIn.names, role: builtIn.role, enrollments: [] };
     const { parse } = await import('../profiles/parse.js');
-    const roles = resolve([...builtIn.policies(), ...files.map(({ source, file }) => parse(source, file))]);
-    return { names: [...roles.keys()], role: (name) => roles.get(name) };
+    const policies = files.map(({ source, file }) => parse(source, file));
+    const roles = resolve([...builtIn.policies(), ...policies]);
+    return {
+      names: [...roles.keys()],
+      role: (name) => roles.get(name),
+      enrollments: enrollmentsOf(policies),
+    };
   } catch (error) {
     throw asJailrunError(error);
   }

@@ -13,7 +13,7 @@ export interface BuiltIn {
   policies(): Policy[];
 }
 
-const format = 'jailrun built-in roles 6';
+const format = 'jailrun built-in roles 7';
 
 /** @throws PolicyError when the policies contradict each other */
 export function encodeBuiltIn(policies: Policy[]): string {

@@ -17,7 +17,7 @@
  */
 import { isMap, isScalar, isSeq, type Node } from 'yaml';
 import type { Entry, Reader, Shape } from './document.js';
-import type { NetworkList, PathList, Place, Policy, RoleDefinition, Written } from './policy.js';
+import type { Enrollment, NetworkList, PathList, Place, Policy, RoleDefinition, Written } from './policy.js';
 import { powerNames } from './powers.js';
 import { checkPath, type Fault } from './rulepath.js';
 
@@ -63,8 +63,11 @@ export function isJailer(contents: Node | null, file: string): contents is Node 
 /** Reads what isJailer() says is Jailer's; `reader` has the problems. */
 export function readJailer(reader: Reader, contents: Node): Policy {
   const entries = withoutRemarks(reader, contents, '', policyShape);
-  for (const name of ['pods', 'exec_enrollments', 'cgroup_enrollments'])
-    refuseUnlessEmpty(reader, entries.get(name), `${name}; start the command with jailrun --role instead`);
+  refuseUnlessEmpty(reader, entries.get('pods'), 'pods; start the command with jailrun --role instead');
+  const enrollments = [
+    ...readEnrollments(reader, entries.get('exec_enrollments'), 'executable'),
+    ...readEnrollments(reader, entries.get('cgroup_enrollments'), 'cgroup'),
+  ];
   const roles = entries.get('roles');
   const all = roles ? [...reader.entries(roles.value, roles.where)] : [];
   return {
@@ -72,7 +75,28 @@ export function readJailer(reader: Reader, contents: Node): Policy {
     standsAlone: true,
     sets: [],
     roles: all.flatMap(([name, entry]) => readRole(reader, name, entry) ?? []),
+    ...(enrollments.length > 0 && { enrollments }),
   };
+}
+
+/** A pod's number is Jailer's own affair; a pod of ours has what is enrolled by one path. */
+function readEnrollments(reader: Reader, entry: Entry | undefined, kind: Enrollment['kind']): Enrollment[] {
+  if (!entry) return [];
+  const key = `${kind}_path`;
+  const shape: Shape = { known: [key, 'pod_id', 'role'], required: [key, 'role'] };
+  return reader.elements(entry.value, entry.where).flatMap(({ element, where }): Enrollment[] => {
+    const fields = withoutRemarks(reader, element, where, shape);
+    const [path, role] = [fields.get(key), fields.get('role')];
+    const text = path && reader.text(path.value, path.where);
+    const name = role && reader.text(role.value, role.where);
+    if (text === undefined || name === undefined || !path || !role) return [];
+    const fault = checkPath(text);
+    if (fault || /[*?[$]/.test(text)) {
+      reader.report('BAD_PATH', path.place, path.where, fault?.message ?? 'has a wildcard; write it out');
+      return [];
+    }
+    return [{ kind, path: text, roles: [{ ...reader.placeOf(role.value), value: name }], ...path.place }];
+  });
 }
 
 /** A mapping's entries without Jailer's remarks, which its reader passes over as it does all it does not know. */

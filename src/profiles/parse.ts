@@ -8,6 +8,7 @@ import { type Entry, type Reader, readDocument, type Shape } from './document.js
 import { isJailer, readJailer } from './jailer.js';
 import { canonicalTarget, readTarget } from './network.js';
 import type {
+  Enrollment,
   NetworkList,
   PathList,
   Place,
@@ -20,15 +21,28 @@ import { noSuchPower, powers } from './powers.js';
 import { checkPath, type Fault } from './rulepath.js';
 
 const policyShape: Shape = {
-  known: ['version', 'sets', 'roles'],
+  known: ['version', 'sets', 'roles', 'cgroups', 'executables'],
   required: ['version'],
 };
 const roleShape: Shape = {
-  known: ['id', 'description', 'extends', 'vars', 'mode', 'files', 'exec', 'network', 'allow', 'jit'],
+  known: [
+    'id',
+    'description',
+    'extends',
+    'vars',
+    'mode',
+    'files',
+    'exec',
+    'network',
+    'allow',
+    'jit',
+    'enroll',
+  ],
   required: ['id'],
   unenforced: { 'on-denial': 'reactions to a denial' },
 };
 const filesShape: Shape = { known: ['read', 'write', 'deny'] };
+const enrollShape: Shape = { known: ['users', 'groups'] };
 const networkShape: Shape = { known: ['bind', 'connect', 'deny'] };
 
 const namePattern = /^[a-z][a-z0-9_-]*$/;
@@ -62,10 +76,41 @@ function readPolicy(reader: Reader, contents: Node | null): Policy {
   const sets = entries.get('sets');
   const roles = entries.get('roles');
   if (version && isMap(contents) && contents.items.length === 1)
-    reader.report('EMPTY', version.place, '', 'the policy defines neither sets nor roles; add some');
+    reader.report(
+      'EMPTY',
+      version.place,
+      '',
+      'the policy defines nothing; add sets, roles, cgroups or executables',
+    );
   if (sets) policy.sets = readNamed(reader, sets, readSet);
   if (roles) policy.roles = readNamed(reader, roles, readRole);
+  const enrollments = (['cgroups', 'executables'] as const).flatMap((key) => {
+    const entry = entries.get(key);
+    return entry ? readEnrollments(reader, entry, key === 'cgroups' ? 'cgroup' : 'executable') : [];
+  });
+  if (enrollments.length > 0) policy.enrollments = enrollments;
   return policy;
+}
+
+function readEnrollments(reader: Reader, { value, where }: Entry, kind: Enrollment['kind']): Enrollment[] {
+  return [...reader.entries(value, where)].flatMap(([path, entry]) => {
+    const roles = isSeq(entry.value)
+      ? reader.list(entry.value, entry.where, (text) => text)
+      : [reader.text(entry.value, entry.where)].flatMap((text) =>
+          text === undefined ? [] : [{ ...reader.placeOf(entry.value), value: text }],
+        );
+    if (!isPlainPath(path)) {
+      reader.report('BAD_PATH', entry.place, entry.where, notPlain);
+      return [];
+    }
+    return [{ kind, path, roles, ...entry.place }];
+  });
+}
+
+const notPlain = 'is not an absolute path without wildcards, . and ..; write it out, as /usr/sbin/nginx';
+
+function isPlainPath(path: string): boolean {
+  return /^(\/[^/*?[\]$\0]+)+$/.test(path) && !/\/\.{1,2}(\/|$)/.test(path);
 }
 
 function readNamed<T>(
@@ -110,6 +155,7 @@ function readRole(reader: Reader, name: string, { place, value, where }: Entry):
     isSeq(node) ? readPowers(reader, node, at) : reader.word(node, at, ['any', 'none'], 'a list'),
   );
   const jit = read('jit', (node, at) => reader.word(node, at, ['any', 'none']));
+  const enroll = read('enroll', (node, at) => readEnrollers(reader, node, at));
   const sections: RoleDefinition['sections'] = {};
   for (const section of ['files', 'exec', 'network', 'allow'] as const) {
     const entry = entries.get(section);
@@ -130,8 +176,28 @@ function readRole(reader: Reader, name: string, { place, value, where }: Entry):
     ...(network && { network }),
     ...(allow && { allow }),
     ...(jit && { jit }),
+    ...(enroll && { enroll }),
     sections,
   };
+}
+
+function readEnrollers(reader: Reader, node: Node, where: string): NonNullable<RoleDefinition['enroll']> {
+  const entries = reader.entries(node, where, enrollShape);
+  const names = (key: string): Written<string>[] => {
+    const entry = entries.get(key);
+    if (!entry) return [];
+    return reader.list(entry.value, entry.where, (text, place, at) =>
+      /^([a-z_][a-z0-9_.-]*|0|[1-9][0-9]{0,9})$/i.test(text)
+        ? text
+        : reader.report(
+            'BAD_NAME',
+            place,
+            at,
+            `${JSON.stringify(text)} is no name of a user or group, and no number`,
+          ),
+    );
+  };
+  return { users: names('users'), groups: names('groups') };
 }
 
 function readFiles(reader: Reader, node: Node, where: string): RoleDefinition['files'] {

@@ -52,8 +52,19 @@ export interface RoleDefinition extends Place {
   allow?: 'any' | 'none' | Written<string>[];
   /** Whether anonymous memory may become executable; it may unless somebody says none. */
   jit?: 'any' | 'none';
+  /** Who may have itself enrolled in it by the socket, beside root: by name, or a number in decimal. */
+  enroll?: Record<'users' | 'groups', Written<string>[]>;
   /** Where the sections are written; the role's own place stands in for one that is missing. */
   sections?: Partial<Record<Section, Place>>;
+}
+
+/** What is enrolled whoever starts it; the place is that of the path. */
+export interface Enrollment extends Place {
+  kind: 'cgroup' | 'executable';
+  /** Absolute. */
+  path: string;
+  /** One, or a stack. */
+  roles: Written<string>[];
 }
 
 /** What one policy file says, checked in itself but not against the other files. */
@@ -63,6 +74,7 @@ export interface Policy {
   standsAlone?: true;
   sets: SetDefinition[];
   roles: RoleDefinition[];
+  enrollments?: Enrollment[];
 }
 
 /** A rule as a report shows it: its text, the section it stands in, and its place. */
@@ -123,6 +135,8 @@ export interface ResolvedRole {
   abstracts: AbstractRule[];
   /** The variables that its paths may have, which bindVariables() replaces. */
   vars: string[];
+  /** Absent where only root enrolls in it. */
+  enroll?: Record<'users' | 'groups', string[]>;
 }
 
 /** Which objects a rule names; both parts are byte strings, see locate.ts. */

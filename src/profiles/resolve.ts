@@ -5,6 +5,7 @@ import {
   type AbstractRule,
   type AddressRule,
   builtInPrefix,
+  type Enrollment,
   type NetworkSection,
   type PathList,
   type PathRule,
@@ -56,8 +57,42 @@ export function resolve(policies: readonly Policy[]): Map<string, ResolvedRole> 
     if (layer) resolved.set(role.name, finish(role, layer, paths.get('libraries') ?? []));
   }
   for (const role of resolved.values()) reportUndeclared(role, problems);
+  checkEnrollments(enrollmentsOf(policies), resolved, problems);
   if (problems.length > 0) throw new PolicyError(problems);
   return resolved;
+}
+
+/** What the policies enroll whoever starts it. */
+export const enrollmentsOf = (policies: readonly Policy[]): Enrollment[] =>
+  policies.flatMap(({ enrollments }) => enrollments ?? []);
+
+function checkEnrollments(
+  enrollments: readonly Enrollment[],
+  roles: ReadonlyMap<string, ResolvedRole>,
+  problems: PolicyProblem[],
+): void {
+  const seen = new Map<string, Enrollment>();
+  for (const enrollment of enrollments) {
+    const { kind, path } = enrollment;
+    const where = `${kind}s.${JSON.stringify(path)}`;
+    const earlier = seen.get(`${kind} ${path}`);
+    if (earlier)
+      problems.push({
+        code: 'DUPLICATE',
+        ...placeOf(enrollment),
+        where,
+        message: `is enrolled already, at ${at(earlier)}; keep one`,
+      });
+    seen.set(`${kind} ${path}`, enrollment);
+    for (const role of enrollment.roles) {
+      const vars = roles.get(role.value)?.vars;
+      if (vars?.length === 0) continue;
+      const message = vars
+        ? `role ${role.value} has variables, which nothing binds here; write a role without`
+        : `there is no role ${role.value}; ${suggest(role.value, roles.keys(), '')}`;
+      problems.push({ code: 'DANGLING', ...placeOf(role), where, message });
+    }
+  }
 }
 
 function at(place: Place): string {
@@ -246,12 +281,14 @@ interface Layer {
   scopes: Map<Section, { scope: Scope; place: Place }>;
   allow: Set<string>;
   jit?: 'any' | 'none';
+  enroll: Record<'users' | 'groups', Set<string>>;
   /** By section and text: a rule that comes by two ways is one rule. */
   rules: Map<string, AnyRule>;
 }
 
 function emptyLayer(): Layer {
-  return { vars: new Set(), scopes: new Map(), allow: new Set(), rules: new Map() };
+  const enroll = { users: new Set<string>(), groups: new Set<string>() };
+  return { vars: new Set(), scopes: new Map(), allow: new Set(), enroll, rules: new Map() };
 }
 
 /** Puts `upper` on `lower`: lists append, `any` and `none` replace what is below them and are replaced. */
@@ -259,6 +296,8 @@ function overlay(lower: Layer, upper: Layer): void {
   if (upper.audit !== undefined) lower.audit = upper.audit;
   if (upper.jit !== undefined) lower.jit = upper.jit;
   for (const name of upper.vars) lower.vars.add(name);
+  for (const kind of ['users', 'groups'] as const)
+    for (const name of upper.enroll[kind]) lower.enroll[kind].add(name);
   for (const [section, written] of upper.scopes) {
     lower.scopes.set(section, written);
     if (written.scope === Scope.RULES) continue;
@@ -305,6 +344,8 @@ function ownLayer(role: RoleDefinition, sets: ReadonlyMap<string, Path[]>): Laye
   for (const { value } of role.vars) layer.vars.add(value);
   if (role.mode) layer.audit = role.mode === 'audit';
   if (role.jit) layer.jit = role.jit;
+  for (const kind of ['users', 'groups'] as const)
+    for (const { value } of role.enroll?.[kind] ?? []) layer.enroll[kind].add(value);
   if (Array.isArray(role.allow)) for (const { value } of role.allow) layer.allow.add(value);
   for (const section of ['files', 'exec', 'network', 'allow'] as const) {
     const says = role[section];
@@ -395,6 +436,7 @@ function pathRules(layer: Layer, libraries: readonly Path[]): PathRule[] {
 function finish(role: RoleDefinition, layer: Layer, libraries: readonly Path[]): ResolvedRole {
   const rules = [...layer.rules.values()];
   const scopeOfSection = (section: Section) => layer.scopes.get(section)?.scope ?? Scope.NONE;
+  const { users, groups } = layer.enroll;
   return {
     name: role.name,
     id: role.id.value,
@@ -411,5 +453,6 @@ function finish(role: RoleDefinition, layer: Layer, libraries: readonly Path[]):
     addresses: rules.filter((rule): rule is AddressRule => 'kind' in rule && rule.kind === 'address'),
     abstracts: rules.filter((rule): rule is AbstractRule => 'kind' in rule && rule.kind === 'abstract'),
     vars: [...layer.vars],
+    ...(users.size + groups.size > 0 && { enroll: { users: [...users], groups: [...groups] } }),
   };
 }

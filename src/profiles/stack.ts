@@ -64,6 +64,7 @@ export function powersOf({ allow, files, network, addresses }: ResolvedRole | Lo
 /** A role of a compiled stack, as reports and explanations need it: a plain JSON value. */
 export interface CompiledMember {
   name: string;
+  id: number;
   /** Where the role is defined. */
   definition: Pick<Place, 'file' | 'line'>;
   scopes: Record<Exclude<Section, 'allow'>, Scope>;
@@ -75,9 +76,10 @@ export interface CompiledMember {
 }
 
 export function describeMember(role: LocatedRole): CompiledMember {
-  const { name, place, files, exec, network, jit, paths, addresses, abstracts } = role;
+  const { name, id, place, files, exec, network, jit, paths, addresses, abstracts } = role;
   return {
     name,
+    id,
     definition: { file: place.file, line: place.line },
     scopes: { files, exec, network },
     powers: powersOf(role).toString(16),

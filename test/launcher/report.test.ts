@@ -46,6 +46,7 @@ const builtIn: PodHeader = {
   roles: [
     {
       name: 'shop',
+      id: 1,
       definition: { file: 'built-in/shop.yaml', line: 4 },
       scopes: { files: Scope.RULES, exec: Scope.RULES, network: Scope.RULES },
       powers: '0',

@@ -232,9 +232,7 @@ describe('a whole policy.json', () => {
     );
     assert.deepEqual(
       told.match(/^\w+ [\w.]+/gm)?.sort(),
-      ['cgroup_enrollments', 'exec_enrollments', 'pods', ...agents]
-        .map((where) => `NOT_ENFORCED ${where}`)
-        .sort(),
+      ['pods', ...agents].map((where) => `NOT_ENFORCED ${where}`).sort(),
     );
   });
 

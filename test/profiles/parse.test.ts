@@ -225,7 +225,7 @@ describe('keys', () => {
   test('that are required are missed by name', () => {
     assert.match(problemOf('roles: {a: {id: 1}}'), /^MISSING_KEY version/);
     assert.match(problemOf('version: 1\nroles: {a: {exec: any}}'), /^MISSING_KEY id/);
-    assert.match(problemOf('version: 1'), /^EMPTY .*neither sets nor roles/);
+    assert.match(problemOf('version: 1'), /^EMPTY .*defines nothing/);
   });
 
   test('that name roles and sets keep to plain lower-case words', () => {
@@ -354,5 +354,41 @@ describe('paths', () => {
     const policy = parseText(role('files: {write: ["@a", "@b-c"]}, exec: ["@d"]'));
     assert.equal(Array.isArray(policy.roles[0]?.exec), true);
     for (const name of ['@', '@A', '@a/b', '@@a']) assert.match(problemOf(readPath(name)), /^BAD_NAME/);
+  });
+});
+
+describe('enrollments', () => {
+  const enrollments = (body: string) => `version: 1\nroles: {web: {id: 3}}\n${body}\n`;
+
+  test('are read with their places, and with one role or a stack', () => {
+    const { enrollments: read } = parseText(
+      enrollments('cgroups:\n  /sys/fs/cgroup/a: web\nexecutables: {/usr/sbin/nginx: [web, ci]}'),
+    );
+    assert.deepEqual(
+      read?.map(({ kind, path, roles, line }) => [kind, path, roles.map(({ value }) => value), line]),
+      [
+        ['cgroup', '/sys/fs/cgroup/a', ['web'], 4],
+        ['executable', '/usr/sbin/nginx', ['web', 'ci'], 5],
+      ],
+    );
+  });
+  test('are of plain paths', () => {
+    for (const path of ['/', 'a', '/a/', '/a/../b', '/a*', '/a//b', '/[a]', '/a$b'])
+      assert.match(
+        problemOf(enrollments(`executables: {${JSON.stringify(path)}: web}`)),
+        /^BAD_PATH is not an absolute path/,
+        path,
+      );
+  });
+  test('by the socket are of users and groups', () => {
+    const { roles } = parseText(role('enroll: {users: [www-data, "1001"], groups: [web]}'));
+    assert.deepEqual(
+      Object.entries(roles[0]?.enroll ?? {}).map(([kind, names]) => [kind, names.map(({ value }) => value)]),
+      [
+        ['users', ['www-data', '1001']],
+        ['groups', ['web']],
+      ],
+    );
+    assert.match(problemOf(role('enroll: {users: ["a b"]}')), /^BAD_NAME "a b" is no name of a user/);
   });
 });

@@ -247,3 +247,24 @@ describe('over several files', () => {
     );
   });
 });
+
+describe('what is enrolled', () => {
+  test('has a role that is there and has no variables, and is enrolled once', () => {
+    const lines = messagesOf(
+      'roles: {web: {id: 1}, site: {id: 2, vars: [data]}}\nexecutables: {/a: wbe, /b: site, /c: web}',
+      'cgroups: {/c: web}\nexecutables: {/c: web}',
+    );
+    assert.deepEqual(lines, [
+      'a.yaml:3:20: executables."/a": there is no role wbe; did you mean web?',
+      'a.yaml:3:29: executables."/b": role site has variables, which nothing binds here; write a role without',
+      'b.yaml:3:15: executables."/c": is enrolled already, at a.yaml:3; keep one',
+    ]);
+  });
+  test('by the socket is what a role and those that it extends say', () => {
+    const role = roleOf(
+      'b',
+      'roles: {a: {id: 1, enroll: {users: [x]}}, b: {id: 2, extends: [a], enroll: {users: [y]}}}',
+    );
+    assert.deepEqual(role.enroll, { users: ['x', 'y'], groups: [] });
+  });
+});

@@ -221,6 +221,18 @@ describe('the JSON Schema', () => {
       fc.record({ ...fields, [wrong]: listOf(path) }, { requiredKeys: [wrong] }),
     );
   const scope = fc.constantFrom('any', 'none');
+  const account = fc.constantFrom('www-data', '_a.b', '0', '1001', '01', '', '1a', 'a b', '99999999999');
+  const stack = fc.oneof(fc.constantFrom('web', 'x'), listOf(fc.constantFrom('web', 'x')));
+  const enrollments = mostly(
+    fc.dictionary(
+      mostly(
+        fc.constantFrom('/usr/sbin/nginx', '/a b/.c'),
+        fc.constantFrom('/', 'a', '/a/', '/a/../b', '/a*', '/a//b', '/.'),
+      ) as fc.Arbitrary<string>,
+      mostly(stack),
+      { minKeys: 1, maxKeys: 2 },
+    ),
+  );
   const role = someOf(
     {
       id: mostly(fc.integer({ min: 1, max: 65535 }), fc.constantFrom<unknown>(0, -1, 65536, 1e21, 1.5, '3')),
@@ -237,6 +249,7 @@ describe('the JSON Schema', () => {
         ),
       ),
       jit: mostly(scope),
+      enroll: someOf({ users: listOf(account), groups: listOf(account) }, ['users'], 'user'),
       network: mostly(
         fc.oneof(
           scope,
@@ -257,6 +270,8 @@ describe('the JSON Schema', () => {
       version: mostly(fc.constant(1), fc.constantFrom<unknown>(0, 2, '1')),
       sets: named(listOf(path)),
       roles: named(role),
+      cgroups: enrollments,
+      executables: enrollments,
     },
     ['version'],
     'rolse',

@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * swarm WAY SECRET MARKER STOP: opens SECRET again and again, in one of these ways, until the file STOP is there.
- * Says "started" once it does. An open that succeeds although MARKER was there before it is an escape: it says
- * "escaped" and ends. Otherwise it says "held" at the end.
- *   threads   two threads, and others that they start without end
- *   children  the same by fork(2), in children and grandchildren
- *   exec      a thread that is not the first one executes this program, again and again
- *   memory    a child that has its parent's memory but is no thread (CLONE_VM); says its own number and then the
- *             child's
- *   tracer    traces a child; says the child's number
- *   ring      a child has a ring that its parent's thread polls; says the child's number
+ * swarm WAY SECRET MARKER STOP: opens SECRET again and again, in one of these ways, until the file STOP is
+ * there. Says "started" once it does. An open that succeeds although MARKER was there before it is an escape:
+ * it says "escaped" and ends. Otherwise it says "held" at the end. threads   two threads, and others that
+ * they start without end children  the same by fork(2), in children and grandchildren exec      a thread that
+ * is not the first one executes this program, again and again memory    a child that has its parent's memory
+ * but is no thread (CLONE_VM); says its own number and then the child's tracer    traces a child; says the
+ * child's number ring      a child has a ring that its parent's thread polls; says the child's number
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -211,7 +208,7 @@ static const struct {
 	const char *name;
 	void (*act)(void);
 } ways[] = {{"threads", threads}, {"children", children}, {"exec", exec},
-	    {"memory", memory},	  {"tracer", tracer},	  {"ring", ring}};
+	    {"memory", memory},   {"tracer", tracer},     {"ring", ring}};
 
 int main(int argc, char **argv)
 {
