@@ -78,24 +78,57 @@ static __always_inline int deny_mode(struct jail *jail, struct file *file, __u32
 	return deny_path(jail, (__u64)dentry, JR_ACCESS_READ, reading);
 }
 
-/* Disks, memory and ports, and message queues, which the kernel keeps on a mount of its own. */
-static __always_inline bool is_device(struct inode *inode)
+/* Disks, memory and ports; message queues, which the kernel keeps on a mount of its own; files of processes. */
+static __always_inline bool takes_power(struct file *file)
 {
+	struct inode *inode = file->f_inode;
 	__u32 type = inode->i_mode & S_IFMT;
+	unsigned long file_system = inode->i_sb->s_magic;
 
 	return type == S_IFBLK || (type == S_IFCHR && inode->i_rdev >> 20 == MEM_MAJOR) ||
-	       inode->i_sb->s_magic == MQUEUE_MAGIC;
+	       file_system == MQUEUE_MAGIC || (file_system == PROC_SUPER_MAGIC && file->f_mode & FMODE_WRITE);
+}
+
+/*
+ * The process whose limits are written: whether it is killed where memory is short, and what of it is dumped.
+ * 0 where it is the task's own or the file is another. The kernel asks about most of what else is written under
+ * /proc/PID; these files are root's, as are the processes outside.
+ */
+static __always_inline __u32 limited_process(struct file *file)
+{
+	struct inode *inode = BPF_CORE_READ(file, f_inode);
+	struct proc_inode *of =
+	    (struct proc_inode *)((__u64)inode - bpf_core_field_offset(struct proc_inode, vfs_inode));
+	__u64 self = bpf_get_current_pid_tgid();
+	__u32 process = BPF_CORE_READ(of, pid, numbers[0].nr);
+	char name[16] = {};
+
+	if (process == self >> 32 || process == (__u32)self)
+		return 0;
+	bpf_probe_read_kernel_str(name, sizeof(name), BPF_CORE_READ(file, f_path.dentry, d_name.name));
+	if (same_bytes(name, "oom_score_adj", sizeof("oom_score_adj")) ||
+	    same_bytes(name, "oom_adj", sizeof("oom_adj")) ||
+	    same_bytes(name, "coredump_filter", sizeof("coredump_filter")))
+		return process;
+	return 0;
 }
 
 /* Through a disk or memory one gets at every file and every rule, so a path does not suffice for them. */
-static __noinline int deny_device(struct jail *jail, struct file *file)
+static __noinline int deny_for_power(struct jail *jail, struct file *file)
 {
 	struct inode *inode = BPF_CORE_READ(file, f_inode);
+	unsigned long file_system = BPF_CORE_READ(inode, i_sb, s_magic);
 	__u32 device = BPF_CORE_READ(inode, i_rdev);
 	__u32 power = JR_POWER_RAW_DISK;
+	__u32 process = 0;
 
-	if (BPF_CORE_READ(inode, i_sb, s_magic) == MQUEUE_MAGIC) {
+	if (file_system == MQUEUE_MAGIC) {
 		power = JR_POWER_IPC;
+	} else if (file_system == PROC_SUPER_MAGIC) {
+		process = limited_process(file);
+		if (!process)
+			return 0;
+		power = JR_POWER_SYS_RESOURCE;
 	} else if ((BPF_CORE_READ(inode, i_mode) & S_IFMT) == S_IFCHR) {
 		device &= (1 << 20) - 1;
 		if (device != 1 && device != 2 && device != 4) /* /dev/mem, /dev/kmem, /dev/port */
@@ -104,7 +137,7 @@ static __noinline int deny_device(struct jail *jail, struct file *file)
 	}
 	if (has_power(jail, power))
 		return 0;
-	return deny_power(jail, power, 0, JR_HOOK_FILE_OPEN);
+	return deny_power(jail, power, process, JR_HOOK_FILE_OPEN);
 }
 
 SEC("lsm/file_open")
@@ -114,7 +147,7 @@ int BPF_PROG(jr_file_open, struct file *file)
 
 	if (!jail)
 		return 0;
-	if (is_device(file->f_inode) && deny_device(jail, file))
+	if (takes_power(file) && deny_for_power(jail, file))
 		return verdict(1, EPERM);
 	if (any_file(jail, file->f_path.dentry))
 		return 0;
@@ -158,7 +191,7 @@ int BPF_PROG(jr_file_receive, struct file *file)
 	}
 	if (file->f_mode & FMODE_PATH)
 		return 0;
-	if (is_device(file->f_inode) && deny_device(jail, file))
+	if (takes_power(file) && deny_for_power(jail, file))
 		return verdict(1, EPERM);
 	if (any_file(jail, file->f_path.dentry))
 		return 0;

@@ -120,6 +120,7 @@ enum {
 #define CGROUP2_SUPER_MAGIC 0x63677270
 #define MQUEUE_MAGIC 0x19800202
 #define OVERLAYFS_SUPER_MAGIC 0x794c7630
+#define PROC_SUPER_MAGIC 0x9fa0
 
 /* include/linux/sched.h */
 #define PF_IO_WORKER 0x00000010
@@ -245,6 +246,19 @@ struct inode {
 	unsigned long i_ino;
 	__u32 i_generation;
 	struct super_block *i_sb;
+};
+
+struct upid {
+	int nr;
+};
+
+struct pid {
+	struct upid numbers[1]; /* the number in the first PID namespace */
+};
+
+struct proc_inode {
+	struct pid *pid; /* NULL for a file that is no process's */
+	struct inode vfs_inode;
 };
 
 struct qstr {

@@ -482,6 +482,16 @@ Napi::Value Flock(const Napi::CallbackInfo &info)
 	return Napi::Boolean::New(info.Env(), true);
 }
 
+/* Two directory entries change places in one step. */
+void Exchange(const Napi::CallbackInfo &info)
+{
+	std::string one = ToText(info[0], "one");
+	std::string other = ToText(info[1], "other");
+	int result = renameat2(AT_FDCWD, one.c_str(), AT_FDCWD, other.c_str(), RENAME_EXCHANGE);
+
+	Check(info.Env(), result < 0 ? -errno : 0, "renameat2");
+}
+
 Napi::Value PidfdOpen(const Napi::CallbackInfo &info)
 {
 	int fd = syscall(SYS_pidfd_open, ToNumber(info[0], "pid"), 0);
@@ -594,6 +604,7 @@ class BpfObject : public Napi::ObjectWrap<BpfObject>
 				       InstanceMethod<&BpfObject::Maps>("maps"),
 				       InstanceMethod<&BpfObject::SetAutoload>("setAutoload"),
 				       InstanceMethod<&BpfObject::Retarget>("retarget"),
+				       InstanceMethod<&BpfObject::ReuseMap>("reuseMap"),
 				       InstanceMethod<&BpfObject::Load>("load"),
 				       InstanceMethod<&BpfObject::MapFd>("mapFd"),
 				       InstanceMethod<&BpfObject::ProgramFd>("programFd"),
@@ -668,6 +679,17 @@ class BpfObject : public Napi::ObjectWrap<BpfObject>
 				maps[maps.Length()] = Napi::String::New(info.Env(), "variables");
 		}
 		return maps;
+	}
+
+	void ReuseMap(const Napi::CallbackInfo &info)
+	{
+		std::string name = ToText(info[0], "map");
+		const char *section = name == "variables" ? VARIABLES_SECTION : name.c_str();
+		bpf_map *map = bpf_object__find_map_by_name(Opened(info.Env()), section);
+
+		if (!map)
+			throw SystemError(info.Env(), ENOENT, "map " + name);
+		CheckLogged(info.Env(), bpf_map__reuse_fd(map, ToNumber(info[1], "fd")), "reuse map " + name);
 	}
 
 	void SetAutoload(const Napi::CallbackInfo &info)
@@ -881,6 +903,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports)
 	    Napi::PropertyDescriptor::Function(env, exports, "argumentCounts", ArgumentCounts),
 	    Napi::PropertyDescriptor::Function(env, exports, "readUnmounted", ReadUnmounted),
 	    Napi::PropertyDescriptor::Function(env, exports, "flock", Flock),
+	    Napi::PropertyDescriptor::Function(env, exports, "exchange", Exchange),
 	    Napi::PropertyDescriptor::Function(env, exports, "pidfdOpen", PidfdOpen),
 	    Napi::PropertyDescriptor::Function(env, exports, "pidfdSignal", PidfdSignal),
 	    Napi::PropertyDescriptor::Function(env, exports, "peerOf", PeerOf),

@@ -61,6 +61,8 @@ export interface BpfObject {
   setAutoload(program: string, autoload: boolean): void;
   /** Turns a program for an LSM hook into a fmod_ret program for a function of the kernel. */
   retarget(program: string, kernelFunction: string, type: number): void;
+  /** Has load() use the map behind this descriptor, with all that is in it, and make none. */
+  reuseMap(map: string, fd: number): void;
   load(): void;
   /** A descriptor of the loaded map; it outlives the object. */
   mapFd(map: string): number;
@@ -127,6 +129,8 @@ export interface Addon {
   readUnmounted(type: string, path: string): string;
   /** flock(2). Returns false where the lock is another's and `wait` is false. */
   flock(fd: number, how: { exclusive: boolean; wait: boolean }): boolean;
+  /** Lets two paths change places in one step (renameat2(2), RENAME_EXCHANGE). */
+  exchange(one: string, other: string): void;
   /** pidfd_open(2). Undefined where there is no such process. */
   pidfdOpen(pid: number): number | undefined;
   /** pidfd_send_signal(2). Returns false where the process has ended. */

@@ -1,5 +1,5 @@
 // attach, detach and status: the programs in the kernel, apart from any run.
-import { attach as attachPrograms, detach as detachPrograms } from './attach.js';
+import { attach as attachPrograms, detach as detachPrograms, isOwnBuild } from './attach.js';
 import { applyEnrollments, planEnrollments } from './enroll.js';
 import { openPins } from './kernel.js';
 import { listPods, removeDeadPods } from './pods.js';
@@ -10,12 +10,15 @@ const say = (line: string): void => void process.stdout.write(`${line}\n`);
 const wayOf = (fmodRet: number): string => (fmodRet ? 'fmod_ret/security_*' : 'the BPF LSM');
 
 export async function attach(): Promise<void> {
-  const already = openPins() !== undefined;
+  const before = openPins();
+  const verb = !before
+    ? 'Attached'
+    : isOwnBuild(before)
+      ? 'Already attached'
+      : 'Attached anew, with all pods';
   const kernel = attachPrograms();
   const { meta } = kernel;
-  say(
-    `${already ? 'Already attached' : 'Attached'}: ${meta.hooks} programs, through ${wayOf(meta.fmodRet)}.`,
-  );
+  say(`${verb}: ${meta.hooks} programs, through ${wayOf(meta.fmodRet)}.`);
   removeDeadPods(kernel);
   for (const { pod, role } of applyEnrollments(kernel, await planEnrollments(kernel, sourcesHere(undefined))))
     say(`Enrolls: ${pod}, role ${role}.`);

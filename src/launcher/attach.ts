@@ -53,30 +53,41 @@ export interface Detached {
 }
 
 /**
- * Attaches the programs and pins them, or finds them attached. Throws a JailrunError that says what
- * this host lacks; then nothing is left behind. HOST_REFUSES means that the kernel forbids root to
- * load BPF programs.
+ * Attaches the programs and pins them, or finds them attached. Those of another build give way to this one's,
+ * which take over their maps and so every pod: until all of them are attached the old ones hold, too. Throws a
+ * JailrunError that says what this host lacks; then nothing has changed. HOST_REFUSES means that the kernel
+ * forbids root to load BPF programs, LAYOUT that the maps of what is attached have another form.
  */
 export function attach(places: Places = hostPlaces, facts: HostFacts = readFacts()): Kernel {
   refuseInJail();
   for (const { error } of checkHost(places, facts)) if (error) throw error;
   return withLock(places, () => {
     const attached = openPins(places);
-    if (attached) return attached;
+    if (attached && isOwnBuild(attached)) return attached;
     removeLeftovers(places);
     // bpffs refuses names with a dot.
     const staging = join(places.bpffs, `jailrun-new-${process.pid}`);
     try {
-      pinAll(staging, chooseWay(facts), places);
+      pinAll(staging, chooseWay(facts), places, attached);
       // Until here no other process sees a pin; from here on it sees all of them.
-      renameSync(staging, pinsOf(places));
+      if (attached) addon.exchange(staging, pinsOf(places));
+      else renameSync(staging, pinsOf(places));
     } catch (error) {
       removePins(staging);
       throw error;
     }
+    // What was attached before, if anything was.
+    removePins(staging);
+    attached?.close();
     return openPins(places) as Kernel;
   });
 }
+
+/** Whether the programs that are attached are those that lie beside this launcher. */
+export const isOwnBuild = ({ meta }: Kernel): boolean => Buffer.from(meta.build).equals(ownBuild());
+
+const ownBuild = (): Buffer =>
+  createHash('sha256').update(readFileSync(bpfObjectPath)).digest().subarray(0, 16);
 
 /**
  * Removes the programs, of whatever version. Refuses while pods live unless forced. Undefined where
@@ -105,7 +116,10 @@ export function detach({ force = false } = {}, places: Places = hostPlaces): Det
   });
 }
 
-function pinAll(directory: string, way: Way, places: Places): void {
+/** What a map of its own says of the programs: no two sets of them share it. */
+const ownMap = 'meta';
+
+function pinAll(directory: string, way: Way, places: Places, before: Kernel | undefined): void {
   const object = openObject();
   const fds: number[] = [];
   const keep = (fd: number): number => {
@@ -115,6 +129,9 @@ function pinAll(directory: string, way: Way, places: Places): void {
   try {
     const programs = choosePrograms(object, way);
     if (way === 'fmod_ret') retarget(object, programs);
+    if (before)
+      for (const name of object.maps())
+        if (name !== ownMap) object.reuseMap(name, reused(places, name, keep));
     load(object);
     for (const kind of ['maps', 'programs', 'links', 'iterators'])
       mkdirSync(join(directory, kind), { recursive: true, mode: 0o700 });
@@ -126,10 +143,22 @@ function pinAll(directory: string, way: Way, places: Places): void {
       addon.objPin(keep(attachProgram(object, name)), join(directory, 'links', name));
     }
     testLive(object, way);
-    writeMeta(keep(object.mapFd('meta')), way, programs.length, places);
+    writeMeta(keep(object.mapFd(ownMap)), way, programs.length, places);
   } finally {
     for (const fd of fds) closeSync(fd);
     object.close();
+  }
+}
+
+function reused(places: Places, map: string, keep: (fd: number) => number): number {
+  try {
+    return keep(addon.objGet(join(pinsOf(places), 'maps', map)));
+  } catch (cause) {
+    throw new JailrunError(
+      'LAYOUT',
+      `The programs that are attached have no map ${map}, so their pods cannot be taken over. End the pods, then attach anew: jailrun detach && jailrun attach`,
+      { cause },
+    );
   }
 }
 
@@ -270,11 +299,10 @@ function testLive(object: BpfObject, way: Way): void {
 
 function writeMeta(fd: number, way: Way, hooks: number, { run }: Places): void {
   const { dev, ino } = statSync(run, { bigint: true });
-  const digest = createHash('sha256').update(readFileSync(bpfObjectPath)).digest();
   const meta = {
     layout: Limit.LAYOUT,
     hooks,
-    build: digest.subarray(0, 16),
+    build: ownBuild(),
     fmodRet: way === 'fmod_ret' ? 1 : 0,
     runDevice: kernelDevice(dev),
     runInode: ino,

@@ -192,7 +192,8 @@ function readMeta(metaFd: number, pins: string): Meta {
 
 /** Holds jailrun's lock on this host while `action` runs. */
 export function withLock<T>({ run }: Places, action: () => T): T {
-  mkdirSync(run, { recursive: true, mode: 0o700 });
+  // Others pass through it, to the enrollment socket.
+  mkdirSync(run, { recursive: true, mode: 0o711 });
   const fd = openSync(join(run, 'lock'), 'a', 0o600);
   try {
     addon.flock(fd, { exclusive: true, wait: true });

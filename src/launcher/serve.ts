@@ -1,7 +1,7 @@
 // serve: the enrollment socket. A client asks with one line of JSON to be jailed, with all its threads, and is when it
 // reads the answer, one line, too. It understands Jailer's messages. Clients take turns; one that is slow, sends
 // nothing or too much is let go of, so none of them keeps the others waiting for long.
-import { closeSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, closeSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import type { ResolvedRole } from '../profiles/policy.js';
@@ -103,8 +103,7 @@ class Server {
       const end = part.indexOf('\n');
       if (end < 0 && size <= maxBytes) return;
       client.off('data', take).off('end', ended).resume();
-      if (size > maxBytes)
-        client.end(`${JSON.stringify({ Error: `the request has more than ${maxBytes} bytes` })}\n`);
+      if (size > maxBytes) client.end('{"Error":"the request is too long"}\n');
       else this.#takeTurn(client, Buffer.concat(parts).toString('utf8').split('\n', 1)[0] as string);
     };
     const ended = (): void => {
@@ -125,9 +124,8 @@ class Server {
   }
 
   async #answer(client: Socket, line: string): Promise<string> {
-    let request: Request | undefined;
     try {
-      request = readRequest(line);
+      const request = readRequest(line);
       const peer = peerOf(client);
       try {
         return await this.#fulfil(request, peer);
@@ -139,9 +137,8 @@ class Server {
       if (!known)
         this.log({ type: 'fault', message: String(error) }, `a request failed: ${(error as Error).stack}`);
       const message = known?.message ?? 'the request failed; see what jailrun serve wrote';
-      if (request?.own)
-        return JSON.stringify({ version: 1, type: 'error', code: known?.code ?? 'INTERNAL', message });
-      return JSON.stringify({ Error: message });
+      if (isJailers(line)) return JSON.stringify({ Error: message });
+      return JSON.stringify({ version: 1, type: 'error', code: known?.code ?? 'INTERNAL', message });
     }
   }
 
@@ -213,6 +210,7 @@ class Server {
 /** Removes what a server left that was killed; a socket that somebody serves stays. */
 async function makeWay(path: string): Promise<void> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+  if (path === ownPath) chmodSync(dirname(path), 0o711);
   const served = await new Promise<boolean>((done) => {
     const probe = connect(path, () => {
       probe.destroy();
@@ -279,6 +277,9 @@ const bad = (message: string): JailrunError =>
     `${message} A request is a line such as {"enroll":{"role":"NAME"}} or {"query":{"pid":1}}.`,
   );
 
+/** Whether a line, perhaps a faulty one, is one of Jailer's requests, which begin with a capital. */
+const isJailers = (line: string): boolean => /^\s*\{\s*"[A-Z]/.test(line);
+
 /** Reads one line. Throws a JailrunError USAGE for what is none of the requests. */
 export function readRequest(line: string): Request {
   let message: unknown;
@@ -296,7 +297,7 @@ export function readRequest(line: string): Request {
   const reader = new Fields(name, fields);
   const request = read(reader);
   reader.stopOnUnread();
-  return { own: name === name.toLowerCase(), ...request } as Request;
+  return { own: !isJailers(line), ...request } as Request;
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>

@@ -66,8 +66,8 @@ export const powers: Readonly<Record<string, PowerEntry>> = {
   },
   resource: {
     bits: [Power.SYS_RESOURCE],
-    lets: 'go beyond limits and quotas, lower oom scores; set limits of processes outside the pod',
-    hooks: 'capable (CAP_SYS_RESOURCE), task_setrlimit',
+    lets: 'go beyond limits and quotas, lower oom scores; set limits of processes outside the pod, and oom scores and dump filters of other processes',
+    hooks: 'capable (CAP_SYS_RESOURCE), task_setrlimit, file_open',
   },
   ipc: {
     bits: [Power.IPC],

@@ -255,8 +255,8 @@ describe('what is enrolled', () => {
       'cgroups: {/c: web}\nexecutables: {/c: web}',
     );
     assert.deepEqual(lines, [
-      'a.yaml:3:20: executables."/a": there is no role wbe; did you mean web?',
-      'a.yaml:3:29: executables."/b": role site has variables, which nothing binds here; write a role without',
+      'a.yaml:3:19: executables."/a": there is no role wbe; did you mean web?',
+      'a.yaml:3:28: executables."/b": role site has variables, which nothing binds here; write a role without',
       'b.yaml:3:15: executables."/c": is enrolled already, at a.yaml:3; keep one',
     ]);
   });

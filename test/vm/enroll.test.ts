@@ -413,3 +413,52 @@ describe('a file that is enrolled', () => {
     assert.ok(existsSync(program));
   });
 });
+
+describe('a policy that enrolls', () => {
+  const program = `${area}/by-policy`;
+  const cgroup = '/sys/fs/cgroup/enroll-policy';
+  const file = (enrollments: string): string => writePolicy('enrolls', `${text}${enrollments}`);
+  const both = `cgroups:\n  ${cgroup}: held\nexecutables:\n  ${program}: [held, other]\n`;
+  const sayBy = (path: string, ...words: string[]): Said =>
+    spawnSync(jailrun, words, { encoding: 'utf8', env: { ...process.env, JAILRUN_POLICY: path } });
+  const names = (): string[] => pods().map(({ name }) => name.replace(/-[^-]+$/, ''));
+
+  after(() => rmdirSync(cgroup));
+
+  test('jails what is to come, from attach on, and what is there no longer after a reload without it', () => {
+    const { status, stdout, stderr } = sayBy(file(both), 'attach');
+    assert.equal(status, 0, stderr);
+    assert.match(
+      stdout,
+      /^Already.*\nEnrolls: enroll-policy-\w+, role held\.\nEnrolls: by-policy-\w+, role held\+other\.\n$/,
+    );
+    copyFileSync('/bin/cat', program);
+    chmodSync(program, 0o755);
+    mkdirSync(cgroup);
+    const one = new Running('/bin/sleep', ['1000']);
+    moveTo(cgroup, one.pid);
+    assert.deepEqual([reads(program), typeof podOf(one.pid)], [false, 'string']);
+
+    assert.equal(sayBy(file(''), 'reload', '--dry-run').stdout.match(/^- enrolls/gm)?.length, 2);
+    assert.equal(reads(program), false);
+    assert.equal(sayBy(file(''), 'reload').status, 0);
+    assert.equal(reads(program), true);
+    assert.deepEqual(names(), ['enroll-policy']);
+  });
+  test('gets nothing changed that is the same, and changes nothing where it is at fault', () => {
+    sayBy(file(both), 'attach');
+    const before = pods().map(({ id }) => id);
+    assert.equal(sayBy(file(both), 'reload').status, 0);
+    assert.deepEqual(
+      pods().map(({ id }) => id),
+      before,
+    );
+    const { status, stderr } = sayBy(file('executables:\n  /nowhere/at/all: held\n'), 'reload');
+    assert.equal(status, 125);
+    assert.match(stderr, /\/nowhere\/at\/all cannot be opened/);
+    assert.deepEqual(
+      pods().map(({ id }) => id),
+      before,
+    );
+  });
+});

@@ -135,6 +135,16 @@ const rows = (): Record<string, Row[]> => ({
   resource: [
     { name: 'go beyond a hard limit', act: ['raise_limit'], hook: capable },
     { name: 'set a limit of a process outside', act: ['prlimit', pidOfOutside()], hook: 'task_setrlimit' },
+    {
+      name: 'choose what is killed where memory is short',
+      act: ['open', `/proc/${pidOfOutside()}/oom_score_adj`, '1'],
+      hook: 'file_open',
+    },
+    {
+      name: 'choose what of a process outside is dumped',
+      act: ['open', `/proc/${pidOfOutside()}/task/${pidOfOutside()}/../../coredump_filter`, '1'],
+      hook: 'file_open',
+    },
   ],
   ipc: [
     {
@@ -342,7 +352,7 @@ describe('what is in the pod', () => {
       sleep 60 & pid=$!
       for act in "kill $pid 0" "pidfd_kill $pid" "setown_own" "ptrace $pid" "readv $pid" "getfd $pid" "kcmp $pid" \
         "read_proc $pid environ" "proc_link $pid root" "nice $pid" "ioprio $pid" "affinity $pid" "scheduler $pid" \
-        "prlimit $pid" "traceme" "shm 0" "sem 0" "msg 0"; do echo "$act: $(${power} $act)"; done
+        "prlimit $pid" "open /proc/self/oom_score_adj 1" "traceme" "shm 0" "sem 0" "msg 0"; do echo "$act: $(${power} $act)"; done
       kill $pid`;
     const policy = '/run/jailrun-test/powers.yaml';
     const { stdout, denials } = run([
