@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * bprm_check_security: enrolls a task that executes a program in a pod's cgroup, or one whose file enrolls,
- * and decides every program that a jailed task executes, interpreters of scripts included (the hook runs once
- * for each).
+ * bprm_check_security: enrolls a task that executes a program in a pod's cgroup, and decides every program
+ * that a jailed task executes, interpreters of scripts included (the hook runs once for each). It notes that
+ * a file enrolls whoever executes it. bprm_committing_creds: and that is enrolled here, where the exec can no
+ * longer fail: the program that asked for it is gone, and so are its other threads.
  *
  * The launcher's jail-enter is executed in the pod's cgroup, which enrolls it, and then executes the
  * command: that one exec is free, whatever the role's list says. So is one that enrolls by its file.
@@ -11,7 +12,7 @@
 #include "path.h"
 
 /* The pod that the running task, which is in none, belongs to; 0: none. */
-static __always_inline __u64 pod_by_exec(struct dentry *dentry)
+static __always_inline __u64 pod_by_exec(void)
 {
 	struct task_struct *self = bpf_get_current_task_btf();
 	struct task_struct *leader = self->group_leader;
@@ -26,11 +27,45 @@ static __always_inline __u64 pod_by_exec(struct dentry *dentry)
 	jail = leader->bpf_storage ? bpf_task_storage_get(&tasks, leader, NULL, 0) : NULL;
 	if (jail)
 		return jail->pod;
-	pod = variables.executables ? executable_pod(dentry) : 0;
 	/* There was no memory for its jail when it came into the cgroup. */
-	if (!pod && variables.watched && variables.missed)
+	pod = 0;
+	if (variables.watched && variables.missed)
 		pod = watched_pod(self->cgroups->dfl_cgrp, 0);
 	return pod;
+}
+
+/* Who executes a file that enrolls, until the exec can no longer fail. */
+struct enrolling {
+	__u64 pod;             /* 0: none */
+	struct identity entry; /* the file */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct enrolling);
+} enrolling SEC(".maps");
+
+/* Notes the pod that the file enrolls in. Returns 1 where there is no room for that. */
+static __always_inline int note_enrolling(struct linux_binprm *bprm)
+{
+	struct task_struct *self = bpf_get_current_task_btf();
+	struct dentry *dentry = bprm->file->f_path.dentry;
+	bool first = bprm->interp == bprm->filename;
+	__u64 pod = executable_pod(dentry);
+	struct enrolling *noted;
+
+	/* An interpreter enrolls as well, but a script before it. What an earlier exec left counts for
+	 * nothing. */
+	noted = bpf_task_storage_get(&enrolling, self, NULL, pod ? BPF_LOCAL_STORAGE_GET_F_CREATE : 0);
+	if (!noted)
+		return !!pod;
+	if (!first && noted->pod)
+		return 0;
+	noted->pod = pod;
+	note_identity(&noted->entry, bprm->file->f_inode);
+	return 0;
 }
 
 SEC("lsm/bprm_check_security")
@@ -42,9 +77,9 @@ int BPF_PROG(jr_bprm_check_security, struct linux_binprm *bprm)
 	__u64 pod;
 
 	if (!jail) {
-		pod = pod_by_exec(dentry);
+		pod = pod_by_exec();
 		if (!pod)
-			return 0;
+			return verdict(variables.executables && note_enrolling(bprm), EACCES);
 		jail = join(pod);
 		if (!jail)
 			return verdict(1, EACCES);
@@ -66,4 +101,29 @@ int BPF_PROG(jr_bprm_check_security, struct linux_binprm *bprm)
 	return verdict(
 	    deny_walked(jail, (__u64)dentry, jail->scope.exec, HOOK_OPERATION(BPRM_CHECK_SECURITY, EXEC)),
 	    EACCES);
+}
+
+#define SIGKILL 9
+
+SEC("lsm/bprm_committing_creds")
+int BPF_PROG(jr_bprm_committing_creds, struct linux_binprm *bprm)
+{
+	struct task_struct *self = bpf_get_current_task_btf();
+	struct enrolling *noted;
+	struct jail *jail;
+
+	if (!self->bpf_storage)
+		return 0;
+	noted = bpf_task_storage_get(&enrolling, self, NULL, 0);
+	if (!noted || !noted->pod || bpf_task_storage_get(&tasks, self, NULL, 0))
+		return 0;
+	jail = join(noted->pod);
+	noted->pod = 0;
+	if (!jail) {
+		bpf_send_signal(SIGKILL);
+		return 0;
+	}
+	note_identity(&jail->program, bprm->file->f_inode);
+	jail->entry = noted->entry;
+	return 0;
 }

@@ -78,7 +78,8 @@ static __always_inline int deny_mode(struct jail *jail, struct file *file, __u32
 	return deny_path(jail, (__u64)dentry, JR_ACCESS_READ, reading);
 }
 
-/* Disks, memory and ports; message queues, which the kernel keeps on a mount of its own; files of processes. */
+/* Disks, memory and ports; message queues, which the kernel keeps on a mount of its own; files of processes.
+ */
 static __always_inline bool takes_power(struct file *file)
 {
 	struct inode *inode = file->f_inode;
@@ -91,8 +92,8 @@ static __always_inline bool takes_power(struct file *file)
 
 /*
  * The process whose limits are written: whether it is killed where memory is short, and what of it is dumped.
- * 0 where it is the task's own or the file is another. The kernel asks about most of what else is written under
- * /proc/PID; these files are root's, as are the processes outside.
+ * 0 where it is the task's own or the file is another. The kernel asks about most of what else is written
+ * under /proc/PID; these files are root's, as are the processes outside.
  */
 static __always_inline __u32 limited_process(struct file *file)
 {

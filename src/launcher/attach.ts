@@ -42,7 +42,13 @@ const optionalHooks = [
 ];
 
 /** Hooks that answer nothing: there is no return value to modify. */
-const silentHooks = ['sb_delete', 'shm_free_security', 'sem_free_security', 'msg_queue_free_security'];
+const silentHooks = [
+  'bprm_committing_creds',
+  'sb_delete',
+  'shm_free_security',
+  'sem_free_security',
+  'msg_queue_free_security',
+];
 
 /** What detach() removed. */
 export interface Detached {

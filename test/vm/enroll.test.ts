@@ -394,6 +394,18 @@ describe('a file that is enrolled', () => {
     enrolled('--exe', script);
     assert.equal(reads(script), false);
   });
+  test('does not jail whose execution of it fails', () => {
+    const script = `${area}/broken`;
+    writeFileSync(script, '#!/nowhere\n', { mode: 0o755 });
+    enrolled('--exe', script);
+    const text = `import os
+try:
+    os.execv(${JSON.stringify(script)}, ['x'])
+except FileNotFoundError:
+    print(open(${JSON.stringify(secret)}).read())
+os.execv('/bin/cat', ['cat', ${JSON.stringify(secret)}])`;
+    assert.equal(spawnSync('python3', ['-uc', text], { encoding: 'utf8' }).stdout, 'secret\nsecret');
+  });
   test('jails by a symbolic link’s name what that leads to', () => {
     spawnSync('ln', ['-s', program, `${area}/symlink`]);
     enrolled('--exe', `${area}/symlink`);

@@ -12,7 +12,7 @@ const reasons: Record<string, string> = {
   'the audit subsystem asks it for its rules, which CAP_AUDIT_CONTROL guards':
     'audit_rule_free audit_rule_init audit_rule_known audit_rule_match',
   'it tells what has been done already and cannot be refused':
-    'bprm_committed_creds bprm_committing_creds file_post_open inode_post_create_tmpfile inode_post_remove_acl inode_post_removexattr inode_post_set_acl inode_post_setattr inode_post_setxattr kernel_post_load_data kernel_post_read_file key_post_create_or_update path_post_mknod inet_conn_established inet_csk_clone sctp_assoc_established sctp_sk_clone mptcp_add_subflow',
+    'bprm_committed_creds file_post_open inode_post_create_tmpfile inode_post_remove_acl inode_post_removexattr inode_post_set_acl inode_post_setattr inode_post_setxattr kernel_post_load_data kernel_post_read_file key_post_create_or_update path_post_mknod inet_conn_established inet_csk_clone sctp_assoc_established sctp_sk_clone mptcp_add_subflow',
   'the path_* hook of the same operation is asked before it, with the path':
     'inode_link inode_mkdir inode_mknod inode_rename inode_rmdir inode_symlink file_truncate',
   'it is asked for each component of every path or for each read and write, and the open has decided':
