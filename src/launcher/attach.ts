@@ -258,17 +258,21 @@ function testLive(object: BpfObject, way: Way): void {
 
 function writeMeta(fd: number, way: Way, hooks: number, { run }: Places): void {
   const { dev, ino } = statSync(run, { bigint: true });
-  const digest = createHash('sha256').update(readFileSync(bpfObjectPath)).digest();
   const meta = {
     layout: Limit.LAYOUT,
     hooks,
-    build: digest.subarray(0, 16),
+    build: buildDigest(),
     fmodRet: way === 'fmod_ret' ? 1 : 0,
     runDevice: kernelDevice(dev),
     runInode: ino,
   };
   addon.mapUpdate(fd, new Uint8Array(4), Meta.encode(meta), UpdateFlag.ANY);
   addon.mapFreeze(fd);
+}
+
+/** What tells this build's programs from another's. Throws as readFileSync() does. */
+export function buildDigest(): Uint8Array {
+  return createHash('sha256').update(readFileSync(bpfObjectPath)).digest().subarray(0, 16);
 }
 
 /** A device number as stat(2) tells it, in the kernel's own form: 12 bits of major, 20 of minor. */

@@ -30,6 +30,9 @@ import type { PolicyLine } from './verdict.js';
 
 const stateDirectory = '/run/jailrun/pods';
 
+/** Where a pod's state file is. */
+export const statePathOf = (name: string): string => join(stateDirectory, `${name}.json`);
+
 /** What reports say of the roles that held a task when something was denied. */
 export interface HeldRole {
   /** The compiled role's digest, decimal. */
@@ -107,7 +110,7 @@ export function podName(wanted: string): string {
 export function makePod(header: Omit<PodHeader, 'version' | 'cgroup'>): NewPod {
   mkdirSync(stateDirectory, { recursive: true, mode: 0o700 });
   const cgroup = join(ownCgroup(), `jailrun-${header.name}`);
-  const statePath = join(stateDirectory, `${header.name}.json`);
+  const statePath = statePathOf(header.name);
   const draft = join(stateDirectory, `.${header.name}`);
   const stateFd = openSync(draft, 'ax', 0o600);
   const first: PodHeader = { version: 1, cgroup, ...header };

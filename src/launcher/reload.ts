@@ -10,8 +10,8 @@ import { compileStack, findStack, heldRole, isAudited } from './role.js';
 import { mayGain } from './run.js';
 
 export interface ReloadRequest {
-  dryRun?: true;
-  json?: true;
+  /** Says what would change, and changes nothing. */
+  dryRun?: boolean;
 }
 
 /** What a reload means for a pod, as `--json` prints it, one line each. Fields are only ever added. */
@@ -39,8 +39,11 @@ interface Change {
   report: ReloadReport;
 }
 
-/** Throws a JailrunError RELOAD that says what is wrong and in which pods; then nothing has changed. */
-export async function reload({ dryRun, json }: ReloadRequest): Promise<void> {
+/**
+ * Reads the policies anew and gives every pod its role as it is now. Throws a JailrunError RELOAD that says what
+ * is wrong and in which pods; then nothing has changed.
+ */
+export async function reload({ dryRun }: ReloadRequest = {}): Promise<ReloadReport[]> {
   const kernel = openPins();
   if (kernel) removeDeadPods(kernel);
   const changes = kernel ? await planChanges(kernel) : [];
@@ -49,9 +52,7 @@ export async function reload({ dryRun, json }: ReloadRequest): Promise<void> {
     const changed = changes.filter(({ report }) => report.changed);
     kernel.changeRoles(changed.map(({ pod, compiled, flags }) => ({ id: pod.id, role: compiled, flags })));
   }
-  const reports = changes.map(({ report }) => report);
-  const lines = json ? reports.map((report) => JSON.stringify(report)) : textLines(reports, dryRun === true);
-  process.stdout.write(lines.map((line) => `${line}\n`).join(''));
+  return changes.map(({ report }) => report);
 }
 
 async function planChanges(kernel: Kernel): Promise<Change[]> {
@@ -116,7 +117,8 @@ function missing(from: string[], others: string[]): string[] {
   return from.filter((line) => !known.has(line));
 }
 
-function textLines(reports: ReloadReport[], dryRun: boolean): string[] {
+/** For people: what came and went, pod by pod. */
+export function reloadLines(reports: ReloadReport[], dryRun: boolean): string[] {
   const changed = reports.filter((report) => report.changed);
   const lines = changed.flatMap(({ pod, role, added, removed, notes }) => [
     `${pod}  role ${role}`,
