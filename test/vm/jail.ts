@@ -144,9 +144,9 @@ export const fillMap = (map: string): void =>
     addon.mapUpdateBatch(fd, new Uint8Array(keys.buffer), new Uint8Array(count * valueSize), count);
   });
 
-/** Waits until `condition` holds; fails after ten seconds. */
-export async function until(condition: () => boolean): Promise<void> {
-  const end = Date.now() + 10_000;
+/** Waits until `condition` holds; fails after ten seconds, or as many as are said. */
+export async function until(condition: () => boolean, seconds = 10): Promise<void> {
+  const end = Date.now() + seconds * 1000;
   while (!condition()) {
     if (Date.now() > end) throw new Error(`waited in vain for ${condition}`);
     await sleep(50);
