@@ -525,6 +525,7 @@ struct jr_denial {
  */
 enum jr_plan_number {
 	JR_PLAN_FD = 3,      /* where the launcher finds its end of the socket pair */
+	JR_PLAN_REPORT = 4,  /* where it finds the descriptor that --report-fd names */
 	JR_PLAN_EXEC = 1,    /* flag: become the command, leave no supervisor behind */
 	JR_PLAN_JSON = 2,    /* flag: --json */
 	JR_PLAN_NO_GAIN = 4, /* flag: set-id programs run without changing who one is */
@@ -551,8 +552,8 @@ struct jr_plan {
 	__u32 layout;  /* JR_LAYOUT */
 	__u32 flags;   /* JR_PLAN_EXEC, JR_PLAN_JSON, JR_PLAN_NO_GAIN */
 	__u32 command; /* index of the command in the front's own argv: bytes survive */
-	__u32 pad;
-	__u64 pod; /* also the cgroup's id, and the key of its entries in the maps */
+	__u32 report;  /* the front's descriptor for errors and reports; 0: standard error */
+	__u64 pod;     /* also the cgroup's id, and the key of its entries in the maps */
 	char cgroup[JR_PLAN_PATH];
 	char state[JR_PLAN_PATH];
 };

@@ -19,13 +19,16 @@ enum {
 	ENTER_POD = 1,   /* in hexadecimal */
 	ENTER_FRONT = 2, /* a pid */
 	ENTER_FORM = 3,  /* of errors: "json" or "text" */
-	ENTER_COMMAND = 4,
+	ENTER_VOICE = 4, /* the descriptor for them */
+	ENTER_COMMAND = 5,
 };
 
 int exec_enter(int program, const struct pod *pod, pid_t front, char *const command[])
 {
 	char id[sizeof("0123456789abcdef")];
 	char pid[sizeof("-2147483648")];
+	char fd[sizeof("-2147483648")];
+	struct voice voice = voice_of(pod);
 	size_t words = 0;
 	char **argv;
 
@@ -33,8 +36,7 @@ int exec_enter(int program, const struct pod *pod, pid_t front, char *const comm
 		words++;
 	/* A set-id program then runs as who started it, for all that the command starts, too. */
 	if (pod->plan.flags & JR_PLAN_NO_GAIN && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) {
-		complain(wants_json(pod), "SYSTEM", "The command was not started: prctl: %s",
-			 strerror(errno));
+		complain(voice, "SYSTEM", "The command was not started: prctl: %s", strerror(errno));
 		return STATUS_FAILED;
 	}
 	argv = malloc((ENTER_COMMAND + words + 1) * sizeof(*argv));
@@ -44,12 +46,14 @@ int exec_enter(int program, const struct pod *pod, pid_t front, char *const comm
 		argv[0] = ENTER_NAME;
 		argv[ENTER_POD] = id;
 		argv[ENTER_FRONT] = pid;
-		argv[ENTER_FORM] = wants_json(pod) ? "json" : "text";
+		snprintf(fd, sizeof(fd), "%d", voice.fd);
+		argv[ENTER_FORM] = voice.json ? "json" : "text";
+		argv[ENTER_VOICE] = fd;
 		memcpy(argv + ENTER_COMMAND, command, (words + 1) * sizeof(*argv));
 		syscall(SYS_execveat, program, "", argv, environ, AT_EMPTY_PATH);
 		free(argv);
 	}
-	complain(wants_json(pod), "SYSTEM",
+	complain(voice, "SYSTEM",
 		 "The command was not started: jailrun cannot execute itself: %s. Its own file must "
 		 "be executable, on a file system that is not mounted noexec",
 		 strerror(errno));
@@ -66,24 +70,24 @@ static int prove_pod(const char *id)
 	return errno == JR_PROBE_THIS_POD ? 0 : errno;
 }
 
-static int refuse(bool json, int answer)
+static int refuse(struct voice voice, int answer)
 {
 	switch (answer) {
 	case EINVAL:
-		complain(json, "NOT_JAILED",
+		complain(voice, "NOT_JAILED",
 			 "The command was not started, because its task is in no pod: the programs are "
 			 "detached, or the pod's enrollment is gone. Run it again; if that fails too, see: "
 			 "jailrun doctor");
 		break;
 	case JR_PROBE_OTHER_POD:
 		complain(
-		    json, "OTHER_POD",
+		    voice, "OTHER_POD",
 		    "The command was not started, because its task is in another pod, which a task never "
 		    "leaves. Run jailrun outside of the jail; see: jailrun status");
 		break;
 	default:
 		complain(
-		    json, "NO_PROOF",
+		    voice, "NO_PROOF",
 		    "The command was not started, because nothing proves that its task is jailed: bpf(2) "
 		    "answers \"%s\". If a seccomp filter denies bpf(2), run jailrun outside of it; see: "
 		    "jailrun doctor",
@@ -110,39 +114,42 @@ static void pass_on_sockets(const char *front)
 }
 
 /* Says why exec failed, as env(1) would, and returns the status for it. */
-static int report_exec(bool json, const char *command, int error)
+static int report_exec(struct voice voice, const char *command, int error)
 {
 	bool is_path = strchr(command, '/');
 
 	if (error != ENOENT) {
-		complain(json, "COMMAND_NOT_INVOKED", "%s: cannot be invoked: %s", command, strerror(error));
+		complain(voice, "COMMAND_NOT_INVOKED", "%s: cannot be invoked: %s", command, strerror(error));
 		return STATUS_NOT_INVOKED;
 	}
 	if (!is_path)
-		complain(json, "COMMAND_NOT_FOUND", "%s: not found in PATH", command);
+		complain(voice, "COMMAND_NOT_FOUND", "%s: not found in PATH", command);
 	else if (access(command, F_OK) == 0)
-		complain(json, "COMMAND_NOT_FOUND", "%s: the interpreter that it names is not found",
+		complain(voice, "COMMAND_NOT_FOUND", "%s: the interpreter that it names is not found",
 			 command);
 	else
-		complain(json, "COMMAND_NOT_FOUND", "%s: not found", command);
+		complain(voice, "COMMAND_NOT_FOUND", "%s: not found", command);
 	return STATUS_NOT_FOUND;
 }
 
 int enter(int argc, char *argv[])
 {
-	bool json;
+	struct voice voice = {.fd = STDERR_FILENO};
 	int answer;
 
 	if (argc <= ENTER_COMMAND) {
-		complain(false, "USAGE",
+		complain(voice, "USAGE",
 			 "This is a part of jailrun that it starts itself. Say: jailrun -- COMMAND [ARG…]");
 		return STATUS_FAILED;
 	}
-	json = strcmp(argv[ENTER_FORM], "json") == 0;
+	voice = (struct voice){atoi(argv[ENTER_VOICE]), strcmp(argv[ENTER_FORM], "json") == 0};
+	/* jailrun's own, like what it says there. */
+	if (voice.fd != STDERR_FILENO)
+		fcntl(voice.fd, F_SETFD, FD_CLOEXEC);
 	answer = prove_pod(argv[ENTER_POD]);
 	if (answer)
-		return refuse(json, answer);
+		return refuse(voice, answer);
 	pass_on_sockets(argv[ENTER_FRONT]);
 	execvp(argv[ENTER_COMMAND], argv + ENTER_COMMAND);
-	return report_exec(json, argv[ENTER_COMMAND], errno);
+	return report_exec(voice, argv[ENTER_COMMAND], errno);
 }

@@ -9,7 +9,9 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -30,12 +32,41 @@ static bool seems_given(char *const arguments[], const char *option)
 	return false;
 }
 
+/*
+ * The descriptor that --report-fd seems to name, -1 where it is not given. What is not open, or is one of the
+ * command's streams, the launcher refuses; until then it is standard error.
+ */
+static int seen_report(char *const arguments[])
+{
+	static const char option[] = "--report-fd";
+	int report = -1;
+
+	for (; *arguments && strcmp(*arguments, "--") != 0; arguments++) {
+		const char *value = *arguments + strlen(option);
+		long number;
+
+		if (strncmp(*arguments, option, strlen(option)) != 0)
+			continue;
+		if (*value == '=')
+			value++;
+		else if (*value == '\0' && arguments[1])
+			value = *++arguments;
+		else
+			continue;
+		number = strtol(value, NULL, 10);
+		report = number > STDERR_FILENO && number <= INT_MAX && fcntl(number, F_GETFD) >= 0
+			     ? (int)number
+			     : STDERR_FILENO;
+	}
+	return report;
+}
+
 /* For a system call that failed: says what could not be done, and `mend`, which usually helps. */
-static int fail(bool json, const char *what, const char *mend)
+static int fail(struct voice voice, const char *what, const char *mend)
 {
 	if (errno == EMFILE || errno == ENFILE)
 		mend = "Raise the limit of open files: ulimit -n";
-	complain(json, "SYSTEM", "The command was not started: %s: %s. %s", what, strerror(errno), mend);
+	complain(voice, "SYSTEM", "The command was not started: %s: %s. %s", what, strerror(errno), mend);
 	return STATUS_FAILED;
 }
 
@@ -43,13 +74,14 @@ static int fail(bool json, const char *what, const char *mend)
 static int ask_launcher(const struct launcher *launcher, char *const arguments[], struct process *node)
 {
 	int ends[2];
-	int descriptors[JR_PLAN_FD + 1] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
+	int descriptors[] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, -1, launcher->voice.fd};
+	int count = seen_report(arguments) < 0 ? JR_PLAN_REPORT : JR_PLAN_REPORT + 1;
 	struct pollfd events[2] = {{.events = POLLIN}, {.events = POLLIN}};
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
 		return -1;
 	descriptors[JR_PLAN_FD] = ends[1];
-	*node = start_launcher(launcher, arguments, descriptors, JR_PLAN_FD + 1);
+	*node = start_launcher(launcher, arguments, descriptors, count);
 	if (node->pid < 0)
 		return -1;
 	close(ends[1]);
@@ -74,7 +106,7 @@ static bool prepare_pod(const struct launcher *launcher, int argc, char *argv[],
 
 	*end = (siginfo_t){.si_code = CLD_EXITED, .si_status = STATUS_FAILED};
 	if (socket < 0) {
-		fail(launcher->json, "the launcher has no process",
+		fail(launcher->voice, "the launcher has no process",
 		     "Raise the limit of processes: ulimit -u, pids.max");
 		return false;
 	}
@@ -90,14 +122,14 @@ static bool prepare_pod(const struct launcher *launcher, int argc, char *argv[],
 		return false;
 	}
 	if (fault) {
-		complain(launcher->json, "PLAN",
+		complain(launcher->voice, "PLAN",
 			 "The command was not started: %s in the launcher's plan. Install jailrun and "
 			 "launcher.cjs from the same package",
 			 fault);
 		return false;
 	}
 	if (!ended_well(&launcher_end)) {
-		complain(launcher->json, "LAUNCHER",
+		complain(launcher->voice, "LAUNCHER",
 			 "The command was not started: the launcher failed when the pod was ready (%s %d). "
 			 "Run it again; if that fails too, see: jailrun doctor",
 			 launcher_end.si_code == CLD_EXITED ? "status" : "signal", launcher_end.si_status);
@@ -127,7 +159,7 @@ static int become_command(const struct caller *caller, const struct pod *pod, in
 		return exec_enter(program, pod, getpid(), command);
 	}
 	errno = error;
-	fail(wants_json(pod), "joining the pod's cgroup failed", "Run it without --exec");
+	fail(voice_of(pod), "joining the pod's cgroup failed", "Run it without --exec");
 	remove_pod(pod);
 	return STATUS_FAILED;
 }
@@ -135,7 +167,8 @@ static int become_command(const struct caller *caller, const struct pod *pod, in
 static void report_denials(const struct launcher *launcher, const struct pod *pod)
 {
 	int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	int descriptors[] = {nothing, STDERR_FILENO, STDERR_FILENO, pod->descriptors[JR_PLAN_COUNTERS],
+	int voice = voice_of(pod).fd;
+	int descriptors[] = {nothing, voice, voice, pod->descriptors[JR_PLAN_COUNTERS],
 			     pod->descriptors[JR_PLAN_DENIALS]};
 	char *const arguments[] = {"report-denials", (char *)pod->plan.state, NULL};
 	struct process node = {-1, -1};
@@ -149,7 +182,7 @@ static void report_denials(const struct launcher *launcher, const struct pod *po
 	/* It shares standard error with whoever else has it. */
 	restore_streams(launcher->caller);
 	if (!ended_well(&end))
-		complain(wants_json(pod), "REPORT",
+		complain(voice_of(pod), "REPORT",
 			 "The pod had %llu denials, but their report failed. Run it again; see also: jailrun "
 			 "doctor",
 			 (unsigned long long)count_denials(pod));
@@ -159,7 +192,11 @@ static int run(int argc, char *argv[])
 {
 	char *const *arguments = argv + (argc > 0);
 	struct caller caller;
-	struct launcher launcher = {.caller = &caller, .json = seems_given(arguments, "--json")};
+	int report = seen_report(arguments);
+	struct launcher launcher = {
+	    .caller = &caller,
+	    .voice = {report < 0 ? STDERR_FILENO : report, seems_given(arguments, "--json")},
+	};
 	struct pod pod;
 	siginfo_t end;
 	pid_t warmer = -1;
@@ -167,14 +204,14 @@ static int run(int argc, char *argv[])
 	int program;
 
 	if (!take_over(&caller))
-		return fail(launcher.json, "a standard stream is closed and /dev/null cannot be opened",
+		return fail(launcher.voice, "a standard stream is closed and /dev/null cannot be opened",
 			    "Mount /dev");
 	program = open("/proc/self/exe", O_PATH | O_CLOEXEC);
 	if (program < 0)
-		return fail(launcher.json, "jailrun does not find its own file, /proc/self/exe",
+		return fail(launcher.voice, "jailrun does not find its own file, /proc/self/exe",
 			    "Mount /proc");
 	if (!find_script(&launcher))
-		return fail(launcher.json, "launcher.cjs is not beside jailrun's own file",
+		return fail(launcher.voice, "launcher.cjs is not beside jailrun's own file",
 			    "Install jailrun anew");
 	if (seems_given(arguments, "--exec"))
 		warmer = start_warming();
@@ -185,7 +222,7 @@ static int run(int argc, char *argv[])
 	if (!planned)
 		end_like(&end);
 	if (!supervise(&caller, &pod, program, argv + pod.plan.command, &end)) {
-		fail(wants_json(&pod), "no process can be cloned into the pod's cgroup",
+		fail(voice_of(&pod), "no process can be cloned into the pod's cgroup",
 		     "Raise the limit of processes: ulimit -u, pids.max");
 		remove_pod(&pod);
 		return STATUS_FAILED;

@@ -10,8 +10,6 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-#include "message.h"
-
 #ifndef JAILRUN_NODE
 #error "Say where node is: -DJAILRUN_NODE='\"/usr/bin/node\"'"
 #endif
@@ -162,7 +160,7 @@ static _Noreturn void become_launcher(const struct launcher *launcher, char *con
 		hold_ignored_signals(launcher->caller);
 		execve(JAILRUN_NODE, argv, environ);
 	}
-	complain(launcher->json, "NO_NODE",
+	complain(launcher->voice, "NO_NODE",
 		 "The command was not started: the launcher cannot be (" JAILRUN_NODE
 		 ": %s). It needs Node.js 20 there: apt-get install nodejs",
 		 strerror(errno));

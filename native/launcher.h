@@ -6,11 +6,12 @@
 #include <sys/types.h>
 
 #include "caller.h"
+#include "message.h"
 
 /* The launcher: node running launcher.cjs, which lies beside the front's own binary. */
 struct launcher {
 	const struct caller *caller;
-	bool json; /* errors as JSON */
+	struct voice voice;
 	char script[PATH_MAX];
 };
 

@@ -61,7 +61,7 @@ static char *append_plain(char *end, const char *text)
 	return end;
 }
 
-void complain(bool json, const char *code, const char *format, ...)
+void complain(struct voice voice, const char *code, const char *format, ...)
 {
 	char text[MESSAGE_SIZE];
 	char line[LINE_SIZE];
@@ -71,12 +71,12 @@ void complain(bool json, const char *code, const char *format, ...)
 	va_start(arguments, format);
 	vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
-	if (json) {
+	if (voice.json) {
 		end += sprintf(end, "{\"version\":1,\"type\":\"error\",\"code\":\"%s\",\"message\":\"", code);
 		end = stpcpy(append_json(end, text), "\"}\n");
 	} else {
 		end = stpcpy(append_plain(stpcpy(end, "jailrun: "), text), "\n");
 	}
-	if (write(STDERR_FILENO, line, end - line) < 0)
+	if (write(voice.fd, line, end - line) < 0)
 		return;
 }

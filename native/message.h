@@ -11,11 +11,18 @@ enum {
 	STATUS_NOT_FOUND = 127,   /* there is no such command */
 };
 
+/* Where jailrun speaks for itself, and how: what --report-fd and --json say. */
+struct voice {
+	int fd;
+	bool json;
+};
+
 /*
- * Says on standard error what went wrong, why and the mend: one line of text, or with `json` one of the
+ * Says what went wrong, why and the mend: one line of text, or with `json` one of the
  * JSON lines that the launcher writes too. `code` is for programs and never changes. A write that fails
  * is nobody's concern: there is no other place to say so.
  */
-void complain(bool json, const char *code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void complain(struct voice voice, const char *code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 #endif

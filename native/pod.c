@@ -16,8 +16,6 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include "message.h"
-
 enum {
 	/* Room for more descriptors than a plan has, so that too many are seen as such. */
 	RECEIVED_MAX = JR_PLAN_FDS + 8,
@@ -69,6 +67,8 @@ static const char *check_plan(const struct pod *pod, int words)
 		return "an unknown flag";
 	if (plan->command < 1 || plan->command >= (__u32)words)
 		return "a command that is not among the arguments";
+	if (plan->report && fcntl(plan->report, F_GETFD) < 0)
+		return "a descriptor for reports that is not open";
 	if (!is_path(plan->cgroup) || !is_path(plan->state))
 		return "a path that is not absolute or not terminated";
 	if (!is_cgroup(descriptors[JR_PLAN_CGROUP], plan->pod))
@@ -227,7 +227,7 @@ void remove_pod(const struct pod *pod)
 		error = errno;
 	}
 	if (failed)
-		complain(wants_json(pod), "POD_LEFT",
+		complain(voice_of(pod), "POD_LEFT",
 			 "The pod was not removed whole (%s: %s). The next jailrun tries again; look at: "
 			 "jailrun status",
 			 failed, strerror(error));

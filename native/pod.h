@@ -4,8 +4,10 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <unistd.h>
 
 #include "abi.h"
+#include "message.h"
 
 /* A pod that is ready for its command, as the launcher hands it over. */
 struct pod {
@@ -13,9 +15,10 @@ struct pod {
 	int descriptors[JR_PLAN_FDS]; /* in the order of enum jr_plan_fd */
 };
 
-static inline bool wants_json(const struct pod *pod)
+static inline struct voice voice_of(const struct pod *pod)
 {
-	return pod->plan.flags & JR_PLAN_JSON;
+	return (struct voice){pod->plan.report ? (int)pod->plan.report : STDERR_FILENO,
+			      pod->plan.flags & JR_PLAN_JSON};
 }
 
 /*

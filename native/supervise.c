@@ -120,12 +120,12 @@ static int ascending(const void *left, const void *right)
 
 /*
  * Closes all that the command has of its own now: were the front to keep a pipe or a listening socket
- * open, the other side would not see the command close it. Standard error is kept for the report, and
- * with the directory no file system is kept from being unmounted.
+ * open, the other side would not see the command close it. Where the report goes is kept, and with the
+ * directory no file system is kept from being unmounted.
  */
 static void let_go(const struct pod *pod, int pidfd)
 {
-	int kept[JR_PLAN_FDS + 2] = {STDERR_FILENO, pidfd};
+	int kept[JR_PLAN_FDS + 2] = {voice_of(pod).fd, pidfd};
 	unsigned int next = 0;
 
 	for (int i = 0; i < JR_PLAN_FDS; i++)

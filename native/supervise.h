@@ -10,7 +10,7 @@
 /*
  * Runs the command in the pod's cgroup and stands for it until it has ended: passes signals on, stops
  * when it stops. Says in `end` how it ended: si_code and si_status as waitid(2) has them. Returns with
- * every signal blocked and all descriptors closed but standard error and the pod's. False, with errno:
+ * every signal blocked and all descriptors closed but the report's and the pod's. False, with errno:
  * it could not be started.
  */
 bool supervise(const struct caller *caller, const struct pod *pod, int program, char *const command[],

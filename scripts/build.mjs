@@ -49,6 +49,11 @@ const steps = {
     outputs: ['dist/launcher.cjs', 'dist/launcher-main.js', 'dist/yaml.cjs'],
     run: bundleLauncher,
   },
+  library: {
+    inputs: [['src', '.ts', '.json'], ['tsconfig.json'], ['package.json'], ['package-lock.json']],
+    outputs: ['dist/library.js', 'dist/types/launcher/library.d.ts'],
+    run: buildLibrary,
+  },
   'code cache': {
     after: ['launcher', 'addon', 'built-in roles'],
     inputs: [
@@ -156,21 +161,14 @@ const withoutYaml = {
  * running it.
  */
 async function bundleLauncher() {
-  const { build: bundle } = await import('esbuild');
-  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   const options = {
-    absWorkingDir: root,
-    bundle: true,
     format: 'cjs',
-    platform: 'node',
-    target: 'node20',
     // A script that V8 loads from its cache cannot import().
     supported: { 'dynamic-import': false },
-    define: { 'import.meta.dirname': '__dirname', JAILRUN_VERSION: JSON.stringify(version) },
+    define: { 'import.meta.dirname': '__dirname' },
     // The less text, the less there is to read at each start; names stay for stack traces.
     minifySyntax: true,
     minifyWhitespace: true,
-    logLevel: 'silent',
   };
   for (const file of readdirSync(join(root, 'dist')).filter((name) => name.startsWith('launcher')))
     rmSync(join(root, 'dist', file));
@@ -182,10 +180,44 @@ async function bundleLauncher() {
       plugins: [withoutChildProcess, withoutYaml],
     }),
     bundle({ ...options, entryPoints: ['yaml'], outfile: 'dist/yaml.cjs' }),
-  ]).catch((error) => {
-    throw new Failure(`the launcher cannot be bundled: ${error.message}`);
-  });
+  ]);
   cpSync(join(root, 'src/launcher/cached.cjs'), join(root, 'dist/launcher.cjs'));
+}
+
+/** One module with all that it needs, and what TypeScript says of it. */
+async function buildLibrary() {
+  rmSync(join(root, 'dist/types'), { recursive: true, force: true });
+  await Promise.all([
+    bundle({
+      entryPoints: ['src/launcher/library.ts'],
+      outfile: 'dist/library.js',
+      format: 'esm',
+      minifySyntax: true,
+      // The YAML library is CommonJS and asks for node's own modules.
+      banner: {
+        js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);",
+      },
+    }),
+    run('types', [node, 'node_modules/typescript/bin/tsc', '-p', 'src/launcher/library.tsconfig.json']),
+  ]);
+}
+
+async function bundle({ define, ...options }) {
+  const { build: esbuild } = await import('esbuild');
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  try {
+    await esbuild({
+      absWorkingDir: root,
+      bundle: true,
+      platform: 'node',
+      target: 'node20',
+      logLevel: 'silent',
+      define: { JAILRUN_VERSION: JSON.stringify(version), ...define },
+      ...options,
+    });
+  } catch (error) {
+    throw new Failure(`${options.outfile} cannot be bundled: ${error.message}`);
+  }
 }
 
 async function cacheLauncher() {

@@ -26,15 +26,15 @@ const isVmTest = (file) => file.startsWith('test/vm/');
 /**
  * The files that a guest runs. Linux 7.2 preempts tasks inside the kernel in every mode it has, so it skips
  * fmod_ret programs, and jailrun refuses to attach there: only the test of that refusal makes sense.
- * What a command notices of its start, and what real programs need, does not depend on the kernel, and takes
- * long: that runs on one, attached as most hosts attach. Servers are asked on each kernel.
+ * What a command notices of its start, what real programs need and how a host boots does not depend on the kernel,
+ * and takes long: that runs on one, attached as most hosts attach. Servers are asked on each kernel.
  */
 function filesFor(kernel, lsm, files) {
   if (kernel === '7.2' && lsm === 'fmod_ret')
     return files.filter((file) => file === 'test/vm/attach.test.ts');
   if ((kernel === '6.12' && lsm === 'bpf') || files.length === 1) return files;
   const servers = lsm === 'fmod_ret' ? '|nginx|network-(servers|programs)' : '';
-  const elsewhere = new RegExp(`^test/vm/(programs(-\\w+)?|transparent${servers})\\.test\\.ts$`);
+  const elsewhere = new RegExp(`^test/vm/(programs(-\\w+)?|systemd|transparent${servers})\\.test\\.ts$`);
   return files.filter((file) => !elsewhere.test(file));
 }
 

@@ -822,6 +822,7 @@ export const Denial = {
 
 export const PlanNumber = {
   FD: 3,
+  REPORT: 4,
   EXEC: 1,
   JSON: 2,
   NO_GAIN: 4,
@@ -849,6 +850,7 @@ export interface Plan {
   layout: number;
   flags: number;
   command: number;
+  report: number;
   pod: bigint;
   cgroup: Uint8Array;
   state: Uint8Array;
@@ -861,6 +863,7 @@ export const Plan = {
     view.setUint32(0, value.layout, true);
     view.setUint32(4, value.flags, true);
     view.setUint32(8, value.command, true);
+    view.setUint32(12, value.report, true);
     view.setBigUint64(16, value.pod, true);
     put(bytes, 24, 1024, value.cgroup);
     put(bytes, 1048, 1024, value.state);
@@ -872,6 +875,7 @@ export const Plan = {
       layout: view.getUint32(0, true),
       flags: view.getUint32(4, true),
       command: view.getUint32(8, true),
+      report: view.getUint32(12, true),
       pod: view.getBigUint64(16, true),
       cgroup: new Uint8Array(bytes.subarray(24, 1048)),
       state: new Uint8Array(bytes.subarray(1048, 2072)),

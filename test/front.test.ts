@@ -2,7 +2,8 @@
 // to the probe: what it does with processes, signals and descriptors needs no BPF program. test/vm has the
 // same transparency cases on the real thing.
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, type SpawnSyncReturns, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import {
   chmodSync,
   cpSync,
@@ -149,7 +150,7 @@ describe('the last mile', () => {
   });
 
   test('cannot be entered by hand', async () => {
-    for (const args of [[], ['1'], ['1', '1', 'text'], ['1', '1', 'text', 'echo', 'started']]) {
+    for (const args of [[], ['1'], ['1', '1', 'text', '2'], ['1', '1', 'text', '2', 'echo', 'started']]) {
       const script = 'exec -a jail-enter "$0" "$@"';
       const { end, output } = await run(['bash', '--norc', '-c', script, front, ...args], { env });
       assert.deepEqual({ end, output }, { end: 125, output: '' });
@@ -613,5 +614,90 @@ describe('jailrun --exec', () => {
     const { output } = await jailrun(['--exec', '--', 'sh', '-c', 'cat /proc/$$/task/$$/children; echo end']);
     assert.equal(output.replace(/\d+ /, ''), 'end\n');
     assert.deepEqual(left(), onePod);
+  });
+});
+
+describe('jailrun --report-fd', () => {
+  afterEach(removePods);
+  const words = (args: string[]): string[] => [`probe:${ProbeAnswer.THIS_POD}`, '--', front, ...args];
+  /** Descriptor 3 is a pipe, whose contents are output[3]. */
+  const reporting = (args: string[]): SpawnSyncReturns<string> =>
+    spawnSync(tools.start, words(args), { env, encoding: 'utf8', stdio: Array(4).fill('pipe') });
+  const report = 'report: map 1 denials 3 stdin 0 descriptor 5 closed\n';
+
+  for (const option of [
+    ['--report-fd', '3'],
+    ['--report-fd=3', '--report-fd', '3'],
+  ])
+    test(`as ${option.join(' ')} keeps the report apart from standard error`, () => {
+      const { status, output } = reporting([...option, '--denials', '3', '--', 'sh', '-c', 'echo err >&2']);
+      assert.deepEqual([status, ...output.slice(1)], [0, '', 'err\n', report]);
+      assert.deepEqual(left(), nothing);
+    });
+
+  for (const mode of [[], ['--exec']]) {
+    test(`leaves the command nothing of the descriptor ${mode.join(' ')}`.trim(), () => {
+      const script = 'for fd in 2 3; do [ -e /proc/$$/fd/$fd ] && echo $fd; done; true';
+      assert.equal(reporting([...mode, '--report-fd', '3', '--', 'sh', '-c', script]).stdout, '2\n');
+    });
+    test(`takes what the last mile says ${mode.join(' ')}`.trim(), () => {
+      const { status, output } = reporting([...mode, '--json', '--report-fd', '3', '--', 'no-such-command']);
+      assert.deepEqual([status, output[2]], [127, '']);
+      assert.equal(JSON.parse(output[3] ?? '').code, 'COMMAND_NOT_FOUND');
+    });
+  }
+
+  test('takes what the front says before it has a plan', () => {
+    const { status, output } = reporting(['--json', '--fault', 'layout', '--report-fd', '3', '--', 'true']);
+    assert.deepEqual([status, output[2]], [125, '']);
+    assert.equal(JSON.parse(output[3] ?? '').code, 'PLAN');
+  });
+
+  test('is there for the launcher, as its descriptor 4', () => {
+    assert.equal(reporting(['--descriptors', '--report-fd', '3']).stdout, '0 1 2 3 4 \n');
+  });
+
+  test('behind -- is the command’s', () => {
+    const { stdout } = reporting(['--descriptors', '--', '--report-fd', '3']);
+    assert.equal(stdout, '0 1 2 3 \n');
+  });
+
+  test('that names no open descriptor starts nothing', async () => {
+    const { end, output, errors } = await jailrun(['--report-fd', '77', '--', 'echo', 'started']);
+    assert.deepEqual([end, output], [125, '']);
+    assert.match(errors, /^jailrun: .*a descriptor for reports that is not open in the launcher's plan/);
+  });
+
+  test('lets the supervisor close standard error, too', async () => {
+    const child = spawn(tools.start, words(['--report-fd', '3', '--', 'sh', '-c', 'echo ready; read line']), {
+      env,
+      stdio: Array(4).fill('pipe'),
+    });
+    const path = `/proc/${child.pid}/fd`;
+    const streams = () =>
+      readdirSync(path).filter((fd) =>
+        /socket|pipe/.test(unlessGone(() => readlinkSync(`${path}/${fd}`)) ?? ''),
+      );
+    await eventually('it has let go', () => streams().join() === '3');
+    child.stdin?.end('\n');
+    await once(child, 'exit');
+  });
+
+  test('whose reader is gone costs the command nothing', async () => {
+    const script = 'read line; exit 6';
+    const child = spawn(
+      tools.start,
+      words(['--report-fd', '3', '--denials', '3', '--', 'sh', '-c', script]),
+      {
+        env,
+        stdio: Array(4).fill('pipe'),
+      },
+    );
+    const exited = once(child, 'exit');
+    await eventually('the pod is there', () => pods().length === 1);
+    child.stdio[3]?.destroy();
+    child.stdin?.end('\n');
+    assert.deepEqual(await exited, [6, null]);
+    assert.deepEqual(left(), nothing);
   });
 });

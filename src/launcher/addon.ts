@@ -2,6 +2,7 @@
 //
 // Descriptors are plain numbers, close-on-exec, and closed with fs.closeSync(). A call that fails throws
 // an AddonError, a wrong argument a TypeError.
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** What a failed call throws. */
@@ -16,8 +17,8 @@ export interface AddonError extends Error {
   log?: string;
 }
 
-/** The types that user space makes, of enum bpf_map_type, include/uapi/linux/bpf.h. */
-export const MapType = { HASH: 1, ARRAY: 2, RINGBUF: 27 } as const;
+/** The types that user space has a use for, of enum bpf_map_type, include/uapi/linux/bpf.h. */
+export const MapType = { HASH: 1, ARRAY: 2, HASH_OF_MAPS: 13, RINGBUF: 27 } as const;
 
 /** How a program of type TRACING is attached, include/uapi/linux/bpf.h. */
 export const AttachType = { FENTRY: 24, MODIFY_RETURN: 26 } as const;
@@ -151,6 +152,12 @@ declare const JAILRUN_VERSION: string | undefined;
 /** What the build makes: the bundle lies beside the addon; what tsc makes of this file lies in build/src/launcher. */
 export const distDirectory =
   typeof JAILRUN_VERSION === 'undefined' ? join(import.meta.dirname, '../../../dist') : import.meta.dirname;
+
+/** The version of the package. */
+export function jailrunVersion(): string {
+  if (typeof JAILRUN_VERSION !== 'undefined') return JAILRUN_VERSION;
+  return JSON.parse(readFileSync(join(distDirectory, '../package.json'), 'utf8')).version;
+}
 
 /** The object with the BPF programs. */
 export const bpfObjectPath = join(distDirectory, 'jailrun.bpf.o');

@@ -90,10 +90,7 @@ export function attach(places: Places = hostPlaces, facts: HostFacts = readFacts
 }
 
 /** Whether the programs that are attached are those that lie beside this launcher. */
-export const isOwnBuild = ({ meta }: Kernel): boolean => Buffer.from(meta.build).equals(ownBuild());
-
-const ownBuild = (): Buffer =>
-  createHash('sha256').update(readFileSync(bpfObjectPath)).digest().subarray(0, 16);
+const isOwnBuild = ({ meta }: Kernel): boolean => Buffer.from(meta.build).equals(buildDigest());
 
 /**
  * Removes the programs, of whatever version. Refuses while pods live unless forced. Undefined where
@@ -308,13 +305,18 @@ function writeMeta(fd: number, way: Way, hooks: number, { run }: Places): void {
   const meta = {
     layout: Limit.LAYOUT,
     hooks,
-    build: ownBuild(),
+    build: buildDigest(),
     fmodRet: way === 'fmod_ret' ? 1 : 0,
     runDevice: kernelDevice(dev),
     runInode: ino,
   };
   addon.mapUpdate(fd, new Uint8Array(4), Meta.encode(meta), UpdateFlag.ANY);
   addon.mapFreeze(fd);
+}
+
+/** What tells this build's programs from another's. Throws as readFileSync() does. */
+export function buildDigest(): Uint8Array {
+  return createHash('sha256').update(readFileSync(bpfObjectPath)).digest().subarray(0, 16);
 }
 
 /** A device number as stat(2) tells it, in the kernel's own form: 12 bits of major, 20 of minor. */

@@ -18,32 +18,61 @@ import { bindStandIns } from '../profiles/rulepath.js';
 import { compileHere, hostLinks, hostMounts, listRoles, ownUid, readBuiltIn } from './role.js';
 import { printable } from './verdict.js';
 
-/** A role that can be enforced on this host. */
-interface CheckedRole {
-  role: ResolvedRole;
-  compiled: CompiledRole;
-  /** In words: what in it leads out of the jail. */
-  ways: string[];
-  /** What this user may not look at, and took for no symbolic link. */
-  unseen: string[];
+/** A role as `roles --json` prints it, one line each. Fields are only ever added. */
+export interface RoleReport {
+  version: 1;
+  type: 'role';
+  name: string;
+  /** The number that the policy gives it. */
+  id: number;
+  description: string;
+  /** Where it is defined. */
+  file: string;
+  line: number;
 }
 
-/**
- * Checks policy files with each other and with the built-in ones, and compiles their roles for this host.
- * Prints every problem and every role without one; the exit status is 0 without problems and 1 otherwise.
- */
-export async function check(files: readonly string[], json: boolean): Promise<void> {
+/** A role that can be enforced on this host, as `check --json` prints it. */
+export interface CheckedRole extends RoleReport {
+  rules: number;
+  /** Of the kernel's map. */
+  entries: number;
+  /** Paths that this user may not look at, and that were taken for no symbolic link. */
+  unseen?: string[];
+  /** In words: what in it leads out of the jail. */
+  warnings?: string[];
+}
+
+/** What is wrong with a policy, as `check --json` prints it, one line each. */
+export interface ProblemReport extends PolicyProblem {
+  version: 1;
+  type: 'problem';
+}
+
+/** Every problem, in the order of the files and their lines, and every role without one. */
+export interface CheckReport {
+  problems: ProblemReport[];
+  roles: CheckedRole[];
+}
+
+/** Checks policy files with each other and with the built-in ones, and compiles their roles for this host. */
+export async function check(files: readonly string[]): Promise<CheckReport> {
   const paths = [...new Set(files.map((file) => resolvePath(file)))];
   const problems: PolicyProblem[] = [];
   const policies = await parseFiles(paths, problems);
-  const checked = compileRoles(resolveRoles(paths, policies, problems), problems);
-  const shown = arrange(problems, paths);
-  const lines = [
-    ...shown.map(json ? problemRow : describeProblem),
-    ...checked.flatMap((role) => (json ? [checkedRow(role)] : [checkedLine(role), ...warningLines(role)])),
+  const roles = compileRoles(resolveRoles(paths, policies, problems), problems);
+  return { problems: arrange(problems, paths).map(describe), roles };
+}
+
+function describe({ code, file, line, column, where, message }: PolicyProblem): ProblemReport {
+  return { version: 1, type: 'problem', code, file, line, column, where, message };
+}
+
+/** For people: a line for each problem and each role, and below a role one for each of its warnings. */
+export function checkLines({ problems, roles }: CheckReport): string[] {
+  return [
+    ...problems.map(describeProblem),
+    ...roles.flatMap((role) => [checkedLine(role), ...warningLines(role)]),
   ];
-  print(lines);
-  process.exitCode = shown.length > 0 ? 1 : 0;
 }
 
 /** Any user but root. */
@@ -101,7 +130,15 @@ function compileRoles(roles: readonly ResolvedRole[], problems: PolicyProblem[])
     const compiled = attempt(() => compileHere([bindStandIns(role)], mounts, hostLinks(unseen)), problems);
     if (!compiled) return [];
     const ways = [...powerWays(role), ...deputyWays(role, compiled, mounts)];
-    return [{ role, compiled, ways, unseen: [...unseen] }];
+    return [
+      {
+        ...describeRole(role),
+        rules: compiled.rules.length,
+        entries: compiled.entries.length,
+        ...(unseen.size > 0 && { unseen: [...unseen] }),
+        ...(ways.length > 0 && { warnings: ways }),
+      },
+    ];
   });
 }
 
@@ -237,45 +274,37 @@ function arrange(problems: readonly PolicyProblem[], paths: readonly string[]): 
   return [...once.values()].sort((a, b) => rank(a) - rank(b) || a.line - b.line || a.column - b.column);
 }
 
-function problemRow({ code, file, line, column, where, message }: PolicyProblem): string {
-  return JSON.stringify({ version: 1, type: 'problem', code, file, line, column, where, message });
-}
-
-function checkedRow({ role, compiled, ways, unseen }: CheckedRole): string {
-  const counts = { rules: compiled.rules.length, entries: compiled.entries.length };
-  const warnings = ways.length > 0 && { warnings: ways };
-  return JSON.stringify({ ...roleRow(role), ...counts, ...(unseen.length > 0 && { unseen }), ...warnings });
-}
-
-function checkedLine({ role, compiled, unseen }: CheckedRole): string {
-  const counts = `${plural(compiled.rules.length, 'rule', 'rules')}, ${plural(compiled.entries.length, 'entry', 'entries')}`;
+function checkedLine({ name, id, rules, entries, unseen = [] }: CheckedRole): string {
+  const counts = `${plural(rules, 'rule', 'rules')}, ${plural(entries, 'entry', 'entries')}`;
   const doubt =
     unseen.length > 0
       ? `; this user may not look at ${unseen.map(printable).join(', ')}, so check it as root, too`
       : '';
-  return `${role.name} (id ${role.id}): ${counts}${doubt}`;
+  return `${name} (id ${id}): ${counts}${doubt}`;
 }
 
-function warningLines({ role, ways }: CheckedRole): string[] {
-  const { file, line } = role.place;
-  return ways.map((way) => `${file}:${line}: warning: roles.${role.name}: ${way}`);
+function warningLines({ name, file, line, warnings = [] }: CheckedRole): string[] {
+  return warnings.map((way) => `${file}:${line}: warning: roles.${name}: ${way}`);
 }
 
 function plural(count: number, one: string, many: string): string {
   return `${count} ${count === 1 ? one : many}`;
 }
 
-/** Prints the roles in use, in the order of their ids. */
-export async function roles(policyFile: string | undefined, json: boolean): Promise<void> {
-  const all = (await listRoles(policyFile)).sort((a, b) => a.id - b.id);
-  print(json ? all.map((role) => JSON.stringify(roleRow(role))) : table(all));
+/**
+ * The roles in use, in the order of their ids; those of `policyFile`, too. Throws a JailrunError POLICY where a
+ * policy has a problem.
+ */
+export async function roles(policyFile?: string): Promise<RoleReport[]> {
+  return (await listRoles(policyFile)).sort((a, b) => a.id - b.id).map(describeRole);
 }
 
-function table(roles: readonly ResolvedRole[]): string[] {
-  const rows = roles.map(({ name, id, place, description }) => ({
+/** For people: a table of the roles. */
+export function roleLines(roles: readonly RoleReport[]): string[] {
+  const rows = roles.map(({ name, id, file, line, description }) => ({
     name,
     id: String(id),
-    place: `${place.file}:${place.line}`,
+    place: `${file}:${line}`,
     // A description of several lines is one of several words here.
     description: printable(description.trim().replace(/\s+/g, ' ')),
   }));
@@ -288,10 +317,6 @@ function table(roles: readonly ResolvedRole[]): string[] {
   );
 }
 
-function roleRow({ name, id, description, place }: ResolvedRole): object {
+function describeRole({ name, id, description, place }: ResolvedRole): RoleReport {
   return { version: 1, type: 'role', name, id, description, file: place.file, line: place.line };
-}
-
-function print(lines: readonly string[]): void {
-  process.stdout.write(lines.map((line) => `${line}\n`).join(''));
 }

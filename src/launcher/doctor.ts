@@ -1,20 +1,45 @@
 // doctor: what this host must have, one line a check, each failure with its fix, and last a live run.
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
-import { addon, distDirectory } from './addon.js';
+import { distDirectory } from './addon.js';
 import { attach } from './attach.js';
 import { ownCgroup } from './cgroup.js';
 import { JailrunError } from './error.js';
 import { check, checkHost } from './host.js';
 
-/** Prints the checks; the exit status is 0 when all hold and 1 otherwise. */
-export function doctor(json: boolean): never {
+/** A check as `doctor --json` prints it, one line each. Fields are only ever added. */
+export interface HostReport {
+  version: 1;
+  type: 'check';
+  name: string;
+  ok: boolean;
+  /** What was found, where it is ok. */
+  found?: string;
+  /** Otherwise what is wrong: a JailrunError's code and message. */
+  code?: string;
+  message?: string;
+}
+
+/** Checks this host, in the order in which a run needs what is checked. */
+export function doctor(): HostReport[] {
   const checks = checkHost();
   checks.push(check('cgroup2', ownCgroup));
   if (checks.every(({ error }) => !error)) checks.push(check('attach', attachAll));
   if (checks.every(({ error }) => !error)) checks.push(check('self-test', testJail));
-  for (const { name, found, error } of checks) print(json, name, found, error);
-  return addon.exitNow(checks.some(({ error }) => error) ? 1 : 0);
+  return checks.map(({ name, found, error }) => ({
+    version: 1,
+    type: 'check',
+    name,
+    ok: !error,
+    ...(error ? { code: error.code, message: error.message } : found !== undefined && { found }),
+  }));
+}
+
+/** For people: a line for each check. */
+export function doctorLines(checks: readonly HostReport[]): string[] {
+  return checks.map(
+    ({ name, ok, found, message }) => `${ok ? 'ok  ' : 'FAIL'}  ${name}: ${found ?? message}`,
+  );
 }
 
 function attachAll(): string {
@@ -39,23 +64,4 @@ function testJail(): string {
     'SELF_TEST',
     `The role restricted did not hold: reading /etc/passwd ended with ${lines[0]}; reading /etc/shadow ended with ${lines[1]}. Do not rely on jails here.`,
   );
-}
-
-function print(
-  json: boolean,
-  name: string,
-  found: string | undefined,
-  error: JailrunError | undefined,
-): void {
-  const row = {
-    version: 1,
-    type: 'check',
-    name,
-    ok: !error,
-    ...(error ? { code: error.code, message: error.message } : { found }),
-  };
-  const line = json
-    ? JSON.stringify(row)
-    : `${error ? 'FAIL' : 'ok  '}  ${name}: ${error ? error.message : found}`;
-  process.stdout.write(`${line}\n`);
 }

@@ -508,11 +508,9 @@ export function unenrollWhat(kernel: Kernel, enrolls: Enrolls): boolean {
   return pod !== undefined;
 }
 
-/** Prints what enroll() did. */
-export async function printEnroll(request: EnrollRequest, json: boolean): Promise<void> {
-  const report = await enroll(request);
-  const { pod, role, threads, pids } = report;
+/** For people: what enroll() did. */
+export function enrollLines({ pod, role, threads, pids }: EnrollReport): string[] {
   const count =
     pids.length === 0 ? 'nothing runs there yet' : `${threads} threads of ${pids.length} processes`;
-  process.stdout.write(`${json ? JSON.stringify(report) : `Enrolled: ${pod}, role ${role}, ${count}`}\n`);
+  return [`Enrolled: ${pod}, role ${role}, ${count}`];
 }

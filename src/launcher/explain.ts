@@ -33,10 +33,9 @@ import {
   ruleForEnd,
 } from './verdict.js';
 
-type OperationName = 'read' | 'write' | 'exec' | 'bind' | 'connect' | 'use';
+export type OperationName = 'read' | 'write' | 'exec' | 'bind' | 'connect' | 'use';
 
 export interface ExplainRequest extends StackRequest {
-  json?: true;
   operation: string;
   /** A path, what a network rule names (`tcp 10.0.0.5:5432`, `udp :53`, `unix:/run/x.sock`), or a power. */
   target: string;
@@ -97,34 +96,29 @@ function operationNamed(word: string): OperationName {
   );
 }
 
-/** Prints the verdict; the exit status is 0 when the operation is allowed and 1 when it is denied. */
-export async function explain(request: ExplainRequest): Promise<void> {
+/**
+ * Asks the role, or every role of a stack, without running anything. Throws a JailrunError USAGE, TARGET,
+ * UNKNOWN_ROLE or POLICY.
+ */
+export async function explain(request: ExplainRequest): Promise<VerdictReport> {
   const { target } = request;
   const operation = operationNamed(request.operation);
   const sources = sourcesHere(request.policy);
   const stack = await findStack(request, sources, 'jailrun explain --role NAME OPERATION TARGET');
   isAudited(stack);
   const unseen = new Set<string>();
-  let report: VerdictReport;
   try {
-    if (operation === 'use') return printVerdict(describePower(target, stack), request);
+    if (operation === 'use') return describePower(target, stack);
     const mounts = hostMounts();
     const compiled = compileHere(stack, mounts, hostLinks(unseen));
     const asked =
       operation === 'bind' || operation === 'connect'
         ? await askSocket(operation, target, mounts, unseen)
         : askPath(operation, target, mounts, unseen);
-    report = describeVerdict(operation, asked, stack, compiled, unseen);
+    return describeVerdict(operation, asked, stack, compiled, unseen);
   } catch (error) {
     throw asJailrunError(error);
   }
-  printVerdict(report, request);
-}
-
-function printVerdict(report: VerdictReport, { json }: ExplainRequest): void {
-  const lines = json ? [JSON.stringify(report)] : formatVerdict(report);
-  process.stdout.write(lines.map((line) => `${line}\n`).join(''));
-  process.exitCode = report.granted ? 0 : 1;
 }
 
 /** What a verdict says of the roles. */

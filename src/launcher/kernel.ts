@@ -331,6 +331,11 @@ export class Kernel {
     }
   }
 
+  /** How many tasks should have been enrolled and were not, for want of memory. */
+  missed(): number {
+    return this.#variables().missed;
+  }
+
   /** Every thread that is jailed. */
   listTasks(): Swept[] {
     return decodeAll(Swept, this.#iterate('jr_list_tasks'));

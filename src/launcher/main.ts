@@ -1,19 +1,32 @@
 // The command line. The front (native/jailrun.c) starts this with the caller's arguments; what the
 // caller wants run is handed back to the front as a plan, everything else is done here.
-import { Command, CommanderError } from 'commander';
-import { addon } from './addon.js';
+import { writeSync } from 'node:fs';
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { PlanNumber } from '../abi.js';
+import { addon, jailrunVersion } from './addon.js';
 import { JailrunError } from './error.js';
 import type { RunRequest } from './run.js';
 
 /** Status when jailrun itself failed, so that the command never started. */
 const FAILED = 125;
 
-declare const JAILRUN_VERSION: string;
-
 type RunOptions = Omit<RunRequest, 'command' | 'position'>;
 
 /** What decides which roles there are, and which of them is meant. */
 type RoleOptions = Pick<RunRequest, 'role' | 'policy' | 'var' | 'json'>;
+
+/** Of the descriptors, the standard streams are the command's. */
+function descriptor(text: string): number {
+  const number = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (number > 2 && number < 2 ** 31) return number;
+  throw new InvalidArgumentError('Name a descriptor from 3 on: jailrun --report-fd 3 … 3>report');
+}
+
+/** Prints rows of JSON, or else what they say in words. */
+function print(rows: readonly object[], json: boolean | undefined, words: () => readonly string[]): void {
+  const lines = json ? rows.map((row) => JSON.stringify(row)) : words();
+  process.stdout.write(lines.map((line) => `${line}\n`).join(''));
+}
 
 /** For an option that may be given several times. */
 const collect = (value: string, earlier: string[] = []): string[] => [...earlier, value];
@@ -41,7 +54,7 @@ function buildProgram(args: string[]): Command {
     .description('Run any command in a kernel-enforced role.')
     .usage('[options] [--] COMMAND [ARG…]')
     .helpOption('-h, --help', 'show this help')
-    .version(JAILRUN_VERSION, '--version', 'show the version')
+    .version(jailrunVersion(), '--version', 'show the version')
     .argument('[command...]')
     .option(
       '--role <name>',
@@ -54,6 +67,7 @@ function buildProgram(args: string[]): Command {
     .option('--name <name>', 'the pod’s name in reports and in its cgroup')
     .option('--exec', 'become the command: no supervisor stays behind (for services)')
     .option('--json', 'reports and errors as JSON lines')
+    .option('--report-fd <number>', 'reports and errors go to this descriptor', descriptor)
     .enablePositionalOptions()
     .passThroughOptions()
     .exitOverride()
@@ -86,12 +100,19 @@ Example: jailrun --role webserver -- nginx -g 'daemon off;'`,
   program
     .command('attach')
     .description('load the programs into the kernel and pin them, so that later runs find them')
-    .action(async () => (await import('./admin.js')).attach());
+    .action(async () => {
+      const { attach, attachLines } = await import('./admin.js');
+      const report = await attach();
+      print([report], false, () => attachLines(report));
+    });
   program
     .command('detach')
     .description('remove the programs; refused while pods live')
     .option('--force', 'even while pods live: what runs in them is then held by nothing')
-    .action(async ({ force }: { force?: true }) => (await import('./admin.js')).detach(force === true));
+    .action(async ({ force }: { force?: true }) => {
+      const { detach, detachLines } = await import('./admin.js');
+      print([], false, () => detachLines(detach({ force: force === true })));
+    });
   program
     .command('reload')
     .description('read the policies anew and change the roles of all pods in one step, or of none')
@@ -99,14 +120,19 @@ Example: jailrun --role webserver -- nginx -g 'daemon off;'`,
     .option('--json', 'as JSON lines')
     .action(async (_, command: Command) => {
       const { dryRun } = command.opts<{ dryRun?: true }>();
-      const { json } = roleOptions(command);
-      await (await import('./reload.js')).reload({ ...(dryRun && { dryRun }), ...(json && { json }) });
+      const { reload, reloadLines } = await import('./reload.js');
+      const reports = await reload({ dryRun: dryRun === true });
+      print(reports, roleOptions(command).json, () => reloadLines(reports, dryRun === true));
     });
   program
     .command('status')
-    .description('say what is attached and which pods live')
+    .description('say what is attached, which pods live and how full the kernel’s maps are')
     .option('--json', 'as a line of JSON')
-    .action(async ({ json }: { json?: true }) => (await import('./admin.js')).status(json === true));
+    .action(async (_, command: Command) => {
+      const { status, statusLines } = await import('./admin.js');
+      const report = status();
+      print([report], roleOptions(command).json, () => statusLines(report));
+    });
   program
     .command('ps')
     .description('list the pods with their processes')
@@ -119,7 +145,8 @@ Example: jailrun --role webserver -- nginx -g 'daemon off;'`,
     .description('kill every process of a pod')
     .argument('<pod>', 'its name, or the beginning of it')
     .action(async (pod: string) => {
-      await (await import('./ps.js')).kill(pod);
+      const name = await (await import('./ps.js')).kill(pod);
+      print([], false, () => [`Killed: ${name}`]);
     });
   program
     .command('enroll')
@@ -136,14 +163,17 @@ Example: jailrun --role webserver -- nginx -g 'daemon off;'`,
     .option('--json', 'as a line of JSON')
     .action(async (_, command: Command) => {
       const { json, ...request } = roleOptions(command);
-      await (await import('./enroll.js')).printEnroll(request, json === true);
+      const { enroll, enrollLines } = await import('./enroll.js');
+      const report = await enroll(request);
+      print([report], json, () => enrollLines(report));
     });
   program
     .command('unenroll')
     .description('enroll nothing more in a pod of enroll; what is in it stays there')
     .argument('<pod>', 'its name, or the beginning of it')
     .action(async (pod: string) => {
-      process.stdout.write(`Enrolls nothing more: ${(await import('./enroll.js')).unenroll(pod)}\n`);
+      const { unenroll } = await import('./enroll.js');
+      print([], false, () => [`Enrolls nothing more: ${unenroll(pod)}`]);
     });
   program
     .command('serve')
@@ -163,14 +193,22 @@ Example: jailrun --role webserver -- nginx -g 'daemon off;'`,
     .command('doctor')
     .description('check this host, one line a check, each failure with its fix')
     .option('--json', 'as JSON lines')
-    .action(async ({ json }: { json?: true }) => (await import('./doctor.js')).doctor(json === true));
+    .action(async (_, command: Command) => {
+      const { doctor, doctorLines } = await import('./doctor.js');
+      const checks = doctor();
+      print(checks, roleOptions(command).json, () => doctorLines(checks));
+      process.exitCode = checks.every(({ ok }) => ok) ? 0 : 1;
+    });
   program
     .command('check')
     .description('find every problem of policy files, and whether this host can enforce their roles')
     .argument('<file...>')
     .option('--json', 'as JSON lines')
     .action(async (files: string[], _, command: Command) => {
-      await (await import('./check.js')).check(files, roleOptions(command).json === true);
+      const { check, checkLines } = await import('./check.js');
+      const report = await check(files);
+      print([...report.problems, ...report.roles], roleOptions(command).json, () => checkLines(report));
+      process.exitCode = report.problems.length > 0 ? 1 : 0;
     });
   program
     .command('explain')
@@ -185,8 +223,11 @@ Example: jailrun --role webserver -- nginx -g 'daemon off;'`,
     .option('--var <name=value>', 'bind a variable that the role declares; repeatable', collect)
     .option('--json', 'as a line of JSON')
     .action(async (operation: string, words: string[], _, command: Command) => {
-      const target = words.join(' ');
-      await (await import('./explain.js')).explain({ ...roleOptions(command), operation, target });
+      const { explain, formatVerdict } = await import('./explain.js');
+      const { json, ...roles } = roleOptions(command);
+      const verdict = await explain({ ...roles, operation, target: words.join(' ') });
+      print([verdict], json, () => formatVerdict(verdict));
+      process.exitCode = verdict.granted ? 0 : 1;
     });
   program
     .command('roles')
@@ -194,8 +235,10 @@ Example: jailrun --role webserver -- nginx -g 'daemon off;'`,
     .option('--policy <file>', 'read this policy file, too')
     .option('--json', 'as JSON lines')
     .action(async (_, command: Command) => {
+      const { roles, roleLines } = await import('./check.js');
       const { policy, json } = roleOptions(command);
-      await (await import('./check.js')).roles(policy, json === true);
+      const all = await roles(policy);
+      print(all, json, () => roleLines(all));
     });
   return program;
 }
@@ -209,16 +252,17 @@ function failOnOutput(error: NodeJS.ErrnoException, json: boolean): void {
 
 async function main(args: string[]): Promise<void> {
   const options = optionsOf(args);
+  const program = buildProgram(args);
   try {
-    await buildProgram(args).parseAsync(options, { from: 'user' });
+    await program.parseAsync(options, { from: 'user' });
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return;
-    fail(error, options.includes('--json'));
+    fail(error, options.includes('--json'), program.opts<RunOptions>().reportFd !== undefined);
   }
 }
 
-/** Says what went wrong on standard error and ends with the status that says so. */
-function fail(error: unknown, json: boolean): never {
+/** Says what went wrong and ends with the status that says so. */
+function fail(error: unknown, json: boolean, reported = false): never {
   const known = error instanceof JailrunError;
   const usage = error instanceof CommanderError;
   const code = known ? error.code : usage ? 'USAGE' : 'INTERNAL';
@@ -230,8 +274,17 @@ function fail(error: unknown, json: boolean): never {
   const text = json
     ? JSON.stringify({ version: 1, type: 'error', code, message })
     : message.replace(/^/gm, 'jailrun: ');
-  process.stderr.write(`${text}\n`);
+  say(reported ? PlanNumber.REPORT : 2, `${text}\n`);
   addon.exitNow(FAILED);
+}
+
+/** Where nobody reads any more, there is no other place to say so. */
+function say(fd: number, text: string): void {
+  if (fd === 2) process.stderr.write(text);
+  else
+    try {
+      writeSync(fd, text);
+    } catch {}
 }
 
 // Node opens its inspector on SIGUSR1 unless somebody handles the signal; the front, which has no

@@ -36,6 +36,9 @@ import type { PolicyLine } from './verdict.js';
 
 const stateDirectory = '/run/jailrun/pods';
 
+/** Where a pod's state file is. */
+export const statePathOf = (name: string): string => join(stateDirectory, `${name}.json`);
+
 /** What reports say of the roles that held a task when something was denied. */
 export interface HeldRole {
   /** The compiled role's digest, decimal. */
@@ -140,7 +143,7 @@ export function makeEnrolledPod(
 function makeStateFile(first: PodHeader, makeId: () => bigint): NewPod {
   mkdirSync(stateDirectory, { recursive: true, mode: 0o700 });
   const { name, cgroup } = first;
-  const statePath = join(stateDirectory, `${name}.json`);
+  const statePath = statePathOf(name);
   const draft = join(stateDirectory, `.${name}`);
   const stateFd = openSync(draft, 'ax', 0o600);
   try {

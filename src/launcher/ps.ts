@@ -107,10 +107,10 @@ function treeLines(processes: ProcessReport[]): string[] {
 const attempts = 100;
 
 /**
- * Kills every process of the pod with this name, or of the only one whose name begins so. Throws a JailrunError
- * NO_POD.
+ * Kills every process of the pod with this name or number, or of the only one whose name begins so, and returns
+ * the pod's name. Throws a JailrunError NO_POD.
  */
-export async function kill(wanted: string): Promise<void> {
+export async function kill(wanted: string): Promise<string> {
   const kernel = openPins();
   if (kernel) removeDeadPods(kernel);
   const pod = kernel && findPod(wanted);
@@ -120,10 +120,7 @@ export async function kill(wanted: string): Promise<void> {
     if (pod.cgroup) killCgroup(pod.cgroup);
     const strays = (findProcesses(kernel).get(pod.id) ?? []).filter((pid) => describeProcess(pid));
     for (const pid of strays) killProcess(kernel, pid, pod.id);
-    if (strays.length === 0) {
-      process.stdout.write(`Killed: ${pod.name}\n`);
-      return;
-    }
+    if (strays.length === 0) return pod.name;
     killed += strays.length;
     await sleep(20);
   }

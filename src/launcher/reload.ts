@@ -19,8 +19,8 @@ import { compileStack, findStack, heldRole, isAudited, sourcesHere } from './rol
 import { mayGain } from './run.js';
 
 export interface ReloadRequest {
-  dryRun?: true;
-  json?: true;
+  /** Says what would change, and changes nothing. */
+  dryRun?: boolean;
 }
 
 /** What a reload means for a pod, as `--json` prints it, one line each. Fields are only ever added. */
@@ -48,8 +48,11 @@ interface Change {
   report: ReloadReport;
 }
 
-/** Throws a JailrunError RELOAD that says what is wrong and in which pods; then nothing has changed. */
-export async function reload({ dryRun, json }: ReloadRequest): Promise<void> {
+/**
+ * Reads the policies anew and gives every pod its role as it is now. Throws a JailrunError RELOAD that says what
+ * is wrong and in which pods; then nothing has changed.
+ */
+export async function reload({ dryRun }: ReloadRequest = {}): Promise<(ReloadReport | EnrollmentReport)[]> {
   const kernel = openPins();
   if (kernel) removeDeadPods(kernel);
   const changes = kernel ? await planChanges(kernel) : [];
@@ -60,12 +63,7 @@ export async function reload({ dryRun, json }: ReloadRequest): Promise<void> {
     kernel.changeRoles(changed.map(({ pod, compiled, flags }) => ({ id: pod.id, role: compiled, flags })));
     applyEnrollments(kernel, enrollments);
   }
-  const reports = changes.map(({ report }) => report);
-  const enrolls = enrollments ? describeEnrollments(enrollments) : [];
-  const lines = json
-    ? [...reports, ...enrolls].map((report) => JSON.stringify(report))
-    : [...textLines(reports, dryRun === true), ...enrolls.map(enrollmentLine)];
-  process.stdout.write(lines.map((line) => `${line}\n`).join(''));
+  return [...changes.map(({ report }) => report), ...(enrollments ? describeEnrollments(enrollments) : [])];
 }
 
 async function planChanges(kernel: Kernel): Promise<Change[]> {
@@ -131,7 +129,7 @@ function missing(from: string[], others: string[]): string[] {
 }
 
 /** What begins or ends to be enrolled, as `--json` prints it, one line each. */
-interface EnrollmentReport {
+export interface EnrollmentReport {
   version: 1;
   type: 'enrollment';
   /** False where it ends. */
@@ -157,7 +155,10 @@ function describeEnrollments({ add, remove }: EnrollmentPlan): EnrollmentReport[
 const enrollmentLine = ({ begins, what, role }: EnrollmentReport): string =>
   `${begins ? '+' : '-'} enrolls ${Object.values(what)[0]} in role ${role}`;
 
-function textLines(reports: ReloadReport[], dryRun: boolean): string[] {
+/** For people: what came and went, pod by pod. */
+export function reloadLines(all: readonly (ReloadReport | EnrollmentReport)[], dryRun: boolean): string[] {
+  const reports = all.filter((one) => one.type === 'reload');
+  const enrollments = all.filter((one) => one.type === 'enrollment');
   const changed = reports.filter((report) => report.changed);
   const lines = changed.flatMap(({ pod, role, added, removed, notes }) => [
     `${pod}  role ${role}`,
@@ -168,5 +169,9 @@ function textLines(reports: ReloadReport[], dryRun: boolean): string[] {
   ]);
   const rest = reports.length - changed.length;
   const verb = dryRun ? 'would change' : 'changed';
-  return [...lines, `${changed.length} pods ${verb}; ${rest} stay as they are.`];
+  return [
+    ...lines,
+    `${changed.length} pods ${verb}; ${rest} stay as they are.`,
+    ...enrollments.map(enrollmentLine),
+  ];
 }

@@ -8,7 +8,7 @@ import { type End, showAddress } from '../profiles/network.js';
 import { nameOfBit, powerNamed } from '../profiles/powers.js';
 import { type CompiledMember, deciderOf } from '../profiles/stack.js';
 import { readDenials } from './kernel.js';
-import { heldRoleOf, type PodHeader, readState } from './pods.js';
+import { heldRoleOf, type PodHeader, type PodState, readState } from './pods.js';
 import {
   deniedBy,
   type Grant,
@@ -82,6 +82,14 @@ export interface DenialReport {
   subject?: number;
 }
 
+/** What ends a report that is not whole, with `--json`. Fields are only ever added. */
+export interface LostReport {
+  version: 1;
+  type: 'lost';
+  /** How many denials were not kept. */
+  denials: number;
+}
+
 /** Turns the kernel's record into what people and programs read. Pure. */
 export function describeDenial(denial: Denial, pod: PodHeader, mounts: Mount[]): DenialReport {
   const path = visibleTarget(denial, mounts);
@@ -119,6 +127,12 @@ export function describeDenial(denial: Denial, pod: PodHeader, mounts: Mount[]):
     ...(allow && { allow }),
     ...(denial.subject !== 0 && { subject: denial.subject }),
   };
+}
+
+/** The same for a pod's own record, with the mount table of this process and the roles that held it then. */
+export function describeDenials(denials: readonly Denial[], pod: PodState): DenialReport[] {
+  const mounts = parseMountinfo(readFileSync('/proc/self/mountinfo'));
+  return denials.map((denial) => describeDenial(denial, { ...pod, ...heldRoleOf(pod, denial.role) }, mounts));
 }
 
 const text = (bytes: Uint8Array): string => {
@@ -231,17 +245,14 @@ export function formatDenial(report: DenialReport, count: number): string {
 export function reportDenials(statePath: string): void {
   const pod = readState(statePath);
   if (!pod?.id) return;
-  const mounts = parseMountinfo(readFileSync('/proc/self/mountinfo'));
   const { denials, lost } = readDenials(POD_COUNTERS_FD, POD_DENIALS_FD, pod.id);
-  const reports = denials.map((denial) =>
-    describeDenial(denial, { ...pod, ...heldRoleOf(pod, denial.role) }, mounts),
-  );
+  const reports = describeDenials(denials, pod);
   const lines = pod.json ? jsonLines(reports, lost) : textLines(pod, reports, lost);
   process.stderr.write(lines.map((line) => `${line}\n`).join(''));
 }
 
 function jsonLines(reports: DenialReport[], lost: number): string[] {
-  const rows: object[] = [...reports];
+  const rows: (DenialReport | LostReport)[] = [...reports];
   if (lost > 0) rows.push({ version: 1, type: 'lost', denials: lost });
   return rows.map((row) => JSON.stringify(row));
 }

@@ -1,5 +1,5 @@
 // A run's first half: everything up to the plan, with which the front starts the command.
-import { closeSync, constants, openSync } from 'node:fs';
+import { closeSync, constants, lstatSync, openSync, writeSync } from 'node:fs';
 import { Limit, Plan, PlanFd, PlanNumber, TaskFlag } from '../abi.js';
 import type { ResolvedRole } from '../profiles/policy.js';
 import { addon } from './addon.js';
@@ -13,6 +13,8 @@ export interface RunRequest extends StackRequest {
   name?: string;
   exec?: true;
   json?: true;
+  /** The front's descriptor for what jailrun says for itself; standard error unless named. */
+  reportFd?: number;
   command: string;
   /** Where the command stands in the front's own argument list. */
   position: number;
@@ -20,6 +22,7 @@ export interface RunRequest extends StackRequest {
 
 /** Makes the pod, sends the plan to the front and ends this process. Throws a JailrunError when anything fails. */
 export async function run(request: RunRequest): Promise<never> {
+  requireReport(request);
   const sources = sourcesHere(request.policy);
   const stack = await findStack(request, sources, 'jailrun --role NAME -- COMMAND');
   const audited = request.audit === true || isAudited(stack);
@@ -28,9 +31,10 @@ export async function run(request: RunRequest): Promise<never> {
   removeDeadPods(kernel);
   const audit = request.audit === true;
   const gains = audited || stack.every(mayGain);
+  const name = podName(request.name ?? request.command);
   const pod = makePod({
     ...heldRole(stack, role),
-    name: podName(request.name ?? request.command),
+    name,
     role: role.name,
     request: { ...sources, role: request.role ?? [], var: request.var ?? [], audit, gains },
     command: request.command,
@@ -43,12 +47,44 @@ export async function run(request: RunRequest): Promise<never> {
       flags: TaskFlag.ENTRY | (audited ? TaskFlag.AUDIT : 0),
       keep: request.exec ? 0 : Limit.KEPT_DENIALS,
     });
+    if (request.reportFd !== undefined && request.json)
+      announce({ name, id: String(pod.id), role: role.name, cgroup: pod.cgroup });
     sendPlan(kernel, pod, request, gains);
   } catch (error) {
     unmakePod(kernel, pod);
     throw error;
   }
   return addon.exitNow(0);
+}
+
+/** A run's pod, as the first line says that goes to --report-fd with --json. Fields are only ever added. */
+export interface RunReport {
+  version: 1;
+  type: 'run';
+  name: string;
+  id: string;
+  role: string;
+  cgroup: string;
+}
+
+/** The line comes before the plan: where there is none nothing was started. */
+function announce(pod: Omit<RunReport, 'version' | 'type'>): void {
+  const row: RunReport = { version: 1, type: 'run', ...pod };
+  writeSync(PlanNumber.REPORT, `${JSON.stringify(row)}\n`);
+}
+
+/** The front would notice, too, but with the pod made already. */
+function requireReport({ reportFd }: RunRequest): void {
+  if (reportFd === undefined) return;
+  try {
+    lstatSync(`/proc/${process.ppid}/fd/${reportFd}`);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') return;
+    throw new JailrunError(
+      'USAGE',
+      `Descriptor ${reportFd}, which --report-fd names, is not open. Open it: jailrun --report-fd ${reportFd} … ${reportFd}>report`,
+    );
+  }
 }
 
 /** Whether set-id programs may change who runs them. */
@@ -71,6 +107,7 @@ function sendPlan(kernel: Kernel, pod: NewPod, request: RunRequest, gains: boole
       (request.json ? PlanNumber.JSON : 0) |
       (gains ? 0 : PlanNumber.NO_GAIN),
     command: request.position,
+    report: request.reportFd ?? 0,
     pod: pod.id,
     cgroup: terminated(pod.cgroup),
     state: terminated(pod.statePath),

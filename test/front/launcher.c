@@ -3,7 +3,7 @@
  * Stands in for the launcher, in node's place: makes a pod with real cgroup and maps and sends a plan,
  * or fails in the way that --fault names.
  *
- *	launcher SCRIPT [--exec] [--json] [--denials N] [--fault NAME] -- COMMAND [ARG…]
+ *	launcher SCRIPT [--exec] [--json] [--report-fd N] [--denials N] [--fault NAME] -- COMMAND [ARG…]
  *	launcher SCRIPT report-denials STATE
  *	launcher SCRIPT --environment | --descriptors
  *	launcher SCRIPT --make-maps | --count-entries | --drop-entries
@@ -190,6 +190,8 @@ static struct options parse(int argc, char *argv[])
 			options.plan.flags |= JR_PLAN_EXEC;
 		} else if (strcmp(argv[i], "--json") == 0) {
 			options.plan.flags |= JR_PLAN_JSON;
+		} else if (strcmp(argv[i], "--report-fd") == 0) {
+			options.plan.report = atoi(argv[++i]);
 		} else if (strcmp(argv[i], "--denials") == 0) {
 			options.denials = atoi(argv[++i]);
 		} else if (strcmp(argv[i], "--fault") == 0) {

@@ -144,9 +144,12 @@ export const fillMap = (map: string): void =>
     addon.mapUpdateBatch(fd, new Uint8Array(keys.buffer), new Uint8Array(count * valueSize), count);
   });
 
-/** Waits until `condition` holds; fails after a minute, since two emulated kernels may share what runs them. */
-export async function until(condition: () => boolean): Promise<void> {
-  const end = Date.now() + 60_000;
+/**
+ * Waits until `condition` holds; fails after a minute, or as many seconds as are said: two emulated kernels may share what
+ * runs them.
+ */
+export async function until(condition: () => boolean, seconds = 60): Promise<void> {
+  const end = Date.now() + seconds * 1000;
   while (!condition()) {
     if (Date.now() > end) throw new Error(`waited in vain for ${condition}`);
     await sleep(50);
