@@ -20,7 +20,7 @@ typedef unsigned long long __u64;
 #endif
 
 enum jr_limit {
-	JR_LAYOUT = 6,
+	JR_LAYOUT = 7,
 	JR_MAX_PODS = 32768,
 	JR_MAX_ROLES = 32768,
 	JR_MAX_DEPTH = 128, /* components between a file and its super block's root */
@@ -353,7 +353,7 @@ struct jr_variables {
 
 /* roles: a compiled role. Its key is a digest of its compiled form, so equal roles share it. */
 struct jr_role {
-	__u32 id;     /* the number that the policy gives it */
+	__u32 id;     /* the number that the policy gives it; 0: it is not whole, and grants nothing */
 	__u8 files;   /* enum jr_scope */
 	__u8 exec;    /* enum jr_scope */
 	__u8 network; /* enum jr_scope */

@@ -6,7 +6,7 @@ function put(bytes: Uint8Array, at: number, length: number, value: Uint8Array): 
 }
 
 export const Limit = {
-  LAYOUT: 6,
+  LAYOUT: 7,
   MAX_PODS: 32768,
   MAX_ROLES: 32768,
   MAX_DEPTH: 128,
