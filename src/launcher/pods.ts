@@ -10,21 +10,23 @@
 import {
   closeSync,
   constants,
+  fstatSync,
+  ftruncateSync,
   mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
   renameSync,
   rmSync,
-  statSync,
   writeSync,
 } from 'node:fs';
 import { basename, join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import type { CompiledMember } from '../profiles/stack.js';
 import { addon } from './addon.js';
 import { isPopulated, makeCgroup, ownCgroup, removeCgroup } from './cgroup.js';
 import { JailrunError } from './error.js';
-import type { Kernel } from './kernel.js';
+import { hostPlaces, type Kernel, withLock } from './kernel.js';
 import type { PolicySources } from './role.js';
 import type { PolicyLine } from './verdict.js';
 
@@ -105,14 +107,12 @@ export function podName(wanted: string): string {
 
 /** Makes the state file and the cgroup. The caller adds the map entries and hands the descriptors on. */
 export function makePod(header: Omit<PodHeader, 'version' | 'cgroup'>): NewPod {
-  mkdirSync(stateDirectory, { recursive: true, mode: 0o700 });
   const cgroup = join(ownCgroup(), `jailrun-${header.name}`);
   const statePath = join(stateDirectory, `${header.name}.json`);
   const draft = join(stateDirectory, `.${header.name}`);
-  const stateFd = openSync(draft, 'ax', 0o600);
   const first: PodHeader = { version: 1, cgroup, ...header };
+  const stateFd = openDraft(draft, statePath);
   try {
-    addon.flock(stateFd, { exclusive: true, wait: true });
     writeWhole(stateFd, `${JSON.stringify(first)}\n`);
     renameSync(draft, statePath);
     const { id } = makeCgroup(cgroup);
@@ -125,6 +125,23 @@ export function makePod(header: Omit<PodHeader, 'version' | 'cgroup'>): NewPod {
     closeSync(stateFd);
     throw error instanceof JailrunError ? error : notWritten(statePath, error);
   }
+}
+
+/** Makes the draft and locks it, in one step for whoever looks for drafts whose maker was killed. */
+function openDraft(draft: string, statePath: string): number {
+  return withLock(hostPlaces, () => {
+    let fd: number | undefined;
+    try {
+      mkdirSync(stateDirectory, { recursive: true, mode: 0o700 });
+      fd = openSync(draft, 'ax', 0o600);
+      addon.flock(fd, { exclusive: true, wait: true });
+      return fd;
+    } catch (error) {
+      // Where it could not be made, one that is there is another pod's.
+      if (fd !== undefined) rmSync(draft, { force: true });
+      throw notWritten(statePath, error);
+    }
+  });
 }
 
 function notWritten(statePath: string, cause: unknown): JailrunError {
@@ -146,10 +163,13 @@ export function unmakePod(kernel: Kernel, pod: NewPod): void {
 /** All pods that have a state file. A file that is gone meanwhile or not whole is passed over. */
 export function listPods(): PodState[] {
   return stateFiles()
-    .filter((name) => name.endsWith('.json') && !name.startsWith('.'))
+    .filter(isStateFile)
     .map((name) => readState(join(stateDirectory, name)))
     .filter((state) => state !== undefined);
 }
+
+/** And no draft of one. */
+const isStateFile = (name: string): boolean => name.endsWith('.json') && !name.startsWith('.');
 
 function stateFiles(): string[] {
   try {
@@ -165,28 +185,32 @@ export function readState(statePath: string): PodState | undefined {
   try {
     const [first, second, ...more] = readFileSync(statePath, 'utf8').split('\n');
     const header = JSON.parse(first ?? '') as PodHeader;
-    const id = second ? { id: BigInt(JSON.parse(second).id) } : {};
-    return { ...header, statePath, ...id, later: more.flatMap(readLater) };
+    const [id] = readLine<{ id: string }>(second);
+    const later = more.flatMap((line) => readLine<HeldRole>(line));
+    return { ...header, statePath, ...(id && { id: BigInt(id.id) }), later };
   } catch {
     return undefined;
   }
 }
 
-/** A line that was never finished belongs to a reload that never was. */
-function readLater(line: string): HeldRole[] {
+/** A line that was never finished tells of something that never was: whoever wrote it was killed before that. */
+function readLine<T>(line = ''): T[] {
   try {
-    return [JSON.parse(line) as HeldRole];
+    return [JSON.parse(line) as T];
   } catch {
     return [];
   }
 }
 
-/** Notes the role that a reload is about to give the pod. */
+/** Notes the role that a reload is about to give the pod, where that is not noted yet. */
 export function addHeldRole(pod: PodState, held: HeldRole): void {
+  if (isDeepStrictEqual(held, heldRoleOf(pod, BigInt(held.digest)))) return;
   const fd = openSync(pod.statePath, constants.O_WRONLY | constants.O_APPEND);
+  const { size } = fstatSync(fd);
   try {
     writeWhole(fd, `\n${JSON.stringify(held)}\n`);
   } catch (cause) {
+    ftruncateSync(fd, size);
     throw notWritten(pod.statePath, cause);
   } finally {
     closeSync(fd);
@@ -198,19 +222,29 @@ function writeWhole(fd: number, text: string): void {
   for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);
 }
 
+/**
+ * How many pods a run looks at, so that a start does not take longer the more pods there are. Which ones is chance:
+ * of more pods than these one that is dead may wait for some runs, or for a subcommand, which looks at all.
+ */
+const podsOfRun = 256;
+
 /** Removes the pods whose last task is gone, such as those of a killed supervisor. */
-export function removeDeadPods(kernel: Kernel): void {
-  for (const pod of listPods()) {
-    if (!isDead(pod) || !removeCgroup(pod.cgroup)) continue;
+export function removeDeadPods(kernel: Kernel, names = stateFiles()): void {
+  for (const path of names.filter(isStateFile).map((name) => join(stateDirectory, name))) {
+    // In this order: whoever lets go of the file has a process in the cgroup, if the command started.
+    const pod = isUnlocked(path) ? readState(path) : undefined;
+    if (!pod || isPopulated(pod.cgroup) || !removeCgroup(pod.cgroup)) continue;
     if (pod.id !== undefined) kernel.removePod(pod.id);
     rmSync(pod.statePath, { force: true });
   }
-  removeDeadDrafts();
+  removeDeadDrafts(names.filter((name) => !isStateFile(name)));
 }
 
-function isDead(pod: PodState): boolean {
-  if (isPopulated(pod.cgroup)) return false;
-  return isUnlocked(pod.statePath);
+/** The same on the way to a command: a part of them where there are very many. */
+export function removeSomeDeadPods(kernel: Kernel): void {
+  const names = stateFiles();
+  const from = names.length > podsOfRun ? Math.floor(Math.random() * names.length) : 0;
+  removeDeadPods(kernel, [...names.slice(from), ...names.slice(0, from)].slice(0, podsOfRun));
 }
 
 function isUnlocked(path: string): boolean {
@@ -227,12 +261,10 @@ function isUnlocked(path: string): boolean {
   }
 }
 
-/** A draft is locked at once and lives for microseconds; one that is a minute old has lost its maker. */
-function removeDeadDrafts(): void {
-  for (const name of stateFiles()) {
-    const path = join(stateDirectory, name);
-    if (!name.startsWith('.')) continue;
-    const age = Date.now() - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Date.now());
-    if (age > 60_000 && isUnlocked(path)) rmSync(path, { force: true });
-  }
+function removeDeadDrafts(names: readonly string[]): void {
+  if (names.length === 0) return;
+  withLock(hostPlaces, () => {
+    for (const path of names.map((name) => join(stateDirectory, name)))
+      if (isUnlocked(path)) rmSync(path, { force: true });
+  });
 }
