@@ -423,7 +423,7 @@ struct jr_described {
 
 /* roles: a compiled role. Its key is a digest of its compiled form, so equal roles share it. */
 struct jr_role {
-	__u32 id;     /* the number that the policy gives it */
+	__u32 id;     /* the number that the policy gives it; 0: it is not whole, and grants nothing */
 	__u8 files;   /* enum jr_scope */
 	__u8 exec;    /* enum jr_scope */
 	__u8 network; /* enum jr_scope */

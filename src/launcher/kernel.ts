@@ -1,7 +1,7 @@
 // The pinned programs' maps: what a pod and a role are in the kernel, and the order in which they are
 // written there. Attaching and detaching is in attach.ts, which a plain run does not need.
 import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, statfsSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import {
   CgroupName,
   Counters,
@@ -14,6 +14,7 @@ import {
   Meta,
   Pod,
   ProbeAnswer,
+  Role,
   Rule,
   RuleKey,
   Sweep,
@@ -121,6 +122,19 @@ export function openPins(places: Places = hostPlaces): Kernel | undefined {
   return new Kernel(places, meta);
 }
 
+/** The programs go on using a map whose pin is gone, but nobody else can write it any more. */
+function openMap(path: string): number {
+  try {
+    return addon.objGet(path);
+  } catch (cause) {
+    throw new JailrunError(
+      'PINS_INCOMPLETE',
+      `The map ${path} cannot be opened (${(cause as AddonError).code}), so no pod can be made or changed. End the pods, then attach anew: jailrun detach --force && jailrun attach`,
+      { cause },
+    );
+  }
+}
+
 /** Names the programs whose link is gone, with a verb; undefined where none is. */
 function missingLinks(pins: string, meta: Meta): string | undefined {
   const links = readdirSync(join(pins, 'links'));
@@ -190,16 +204,32 @@ function readMeta(metaFd: number, pins: string): Meta {
   }
 }
 
-/** Holds jailrun's lock on this host while `action` runs. */
-export function withLock<T>({ run }: Places, action: () => T): T {
-  // Others pass through it, to the enrollment socket.
-  mkdirSync(run, { recursive: true, mode: 0o711 });
-  const fd = openSync(join(run, 'lock'), 'a', 0o600);
+/** Holds jailrun's lock on this host while `action` runs. Throws a JailrunError LOCK where that cannot be. */
+export function withLock<T>(places: Places, action: () => T): T {
+  const fd = openLocked(places);
   try {
-    addon.flock(fd, { exclusive: true, wait: true });
     return action();
   } finally {
     closeSync(fd);
+  }
+}
+
+function openLocked({ run }: Places): number {
+  const path = join(run, 'lock');
+  let fd: number | undefined;
+  try {
+    // Others pass through it, to the enrollment socket.
+    mkdirSync(run, { recursive: true, mode: 0o711 });
+    fd = openSync(path, 'a', 0o600);
+    addon.flock(fd, { exclusive: true, wait: true });
+    return fd;
+  } catch (cause) {
+    if (fd !== undefined) closeSync(fd);
+    throw new JailrunError(
+      'LOCK',
+      `The lock ${path} cannot be taken (${(cause as NodeJS.ErrnoException).code}). Make room in ${dirname(run)}, or make ${run} writable for root.`,
+      { cause },
+    );
   }
 }
 
@@ -217,7 +247,7 @@ export class Kernel {
   mapFd(name: MapName): number {
     let fd = this.#fds.get(name);
     if (fd === undefined) {
-      fd = addon.objGet(join(pinsOf(this.places), 'maps', name));
+      fd = openMap(join(pinsOf(this.places), 'maps', name));
       this.#fds.set(name, fd);
     }
     return fd;
@@ -231,8 +261,8 @@ export class Kernel {
   /**
    * Makes a pod: from here on a task that executes a program in the cgroup `id` is enrolled in it. The
    * enrollment comes last, so an enrolled task always finds its role. `keep` is how many of its denials
-   * are kept for readDenials(). Throws a JailrunError MAP_FULL; after any failure nothing of the pod is
-   * left.
+   * are kept for readDenials(). Throws a JailrunError MAP_FULL or REFUSED; after any failure nothing of the
+   * pod is left.
    */
   createPod(pod: NewPodEntry): void {
     this.#createPod(pod, () => this.#update('cgroup_enrollment', keyOf(pod.id), keyOf(pod.id)));
@@ -251,7 +281,7 @@ export class Kernel {
       enroll();
     } catch (error) {
       this.removePod(pod.id);
-      throw error;
+      throw asRefusal(error);
     }
   }
 
@@ -409,26 +439,32 @@ export class Kernel {
 
   /**
    * Gives pods other roles, all at once: every task is held by what held it until the last step, and from then on
-   * by the new one. Throws a JailrunError MAP_FULL; then nothing has changed.
+   * by the new one. Throws a JailrunError MAP_FULL or REFUSED; then nothing has changed.
    */
   changeRoles(changes: readonly { id: bigint; role: KernelRole; flags: number }[]): void {
+    try {
+      withLock(this.places, () => this.#changeRoles(changes));
+    } catch (error) {
+      throw asRefusal(error);
+    }
+  }
+
+  #changeRoles(changes: readonly { id: bigint; role: KernelRole; flags: number }[]): void {
     const wanted = new Map(changes.map((change) => [change.id, change]));
-    withLock(this.places, () => {
-      const next = this.#variables().policy + 1n;
-      const coming = changes.map(({ role }) => role.digest);
-      for (const { role } of changes) this.#installRole(role, coming);
-      for (const [key, pod] of this.#pods()) {
-        const change = wanted.get(pod.number);
-        // What somebody left who was killed here must not come to count with this.
-        if (change) {
-          const changed = { ...pod, nextRole: change.role.digest, nextFlags: change.flags, since: next };
-          this.#replacePod(key, Pod.encode(changed));
-        } else if (pod.since === next) {
-          this.#replacePod(key, newEntry(pod.number, pod.role, pod.flags));
-        }
+    const next = this.#variables().policy + 1n;
+    const coming = changes.map(({ role }) => role.digest);
+    for (const { role } of changes) this.#installRole(role, coming);
+    for (const [key, pod] of this.#pods()) {
+      const change = wanted.get(pod.number);
+      // What somebody left who was killed here must not come to count with this.
+      if (change) {
+        const changed = { ...pod, nextRole: change.role.digest, nextFlags: change.flags, since: next };
+        this.#replacePod(key, Pod.encode(changed));
+      } else if (pod.since === next) {
+        this.#replacePod(key, newEntry(pod.number, pod.role, pod.flags));
       }
-      this.#setVariables({ policy: next });
-    });
+    }
+    this.#setVariables({ policy: next });
   }
 
   /** Does nothing for a pod that has ended meanwhile. */
@@ -521,14 +557,17 @@ export class Kernel {
   }
 
   /**
-   * The entry in `roles` comes last: a role that is found there is whole. One comes and two go, until few are
-   * idle. The new entry in a map of maps waits until all programs that run have ended (an RCU grace period), so
-   * no task is left in one that is about to look up a role which was idle before. `coming` are not idle.
+   * A role without an id is not whole: it is being made or removed, or whoever did that was killed. It grants nothing,
+   * counts as idle, and is made anew where it is wanted. One comes and two go, until few are idle. The new entry in a
+   * map of maps waits until all programs that run have ended (an RCU grace period), so no task is left in one that is
+   * about to look up a role which was idle before. `coming` are not idle.
    */
   #installRole({ digest, role, entries, globs }: KernelRole, coming: readonly bigint[] = []): void {
     const key = keyOf(digest);
-    if (addon.mapLookup(this.mapFd('roles'), key)) return;
-    const idle = this.#idleRoles(coming);
+    const found = addon.mapLookup(this.mapFd('roles'), key);
+    if (found && Role.decode(found).id !== 0) return;
+    const idle = this.#idleRoles([...coming, digest]);
+    this.#update('roles', key, new Uint8Array(Role.size));
     const keys = Buffer.concat(entries.map(([key]) => key));
     const values = Buffer.concat(entries.map(([, value]) => value));
     const sizes = { keySize: RuleKey.size, valueSize: Rule.size, maxEntries: Math.max(1, entries.length) };
@@ -540,8 +579,12 @@ export class Kernel {
       this.#addInner('role_globs', key, { type: MapType.ARRAY, name: 'globs', ...sizes }, numbers, globs);
     }
     this.#update('roles', key, role);
-    for (const old of idle.slice(0, 2))
-      for (const map of ['roles', 'role_rules', 'role_globs'] as const) addon.mapDelete(this.mapFd(map), old);
+    for (const old of idle.slice(0, 2)) this.#removeRole(old);
+  }
+
+  #removeRole(key: Uint8Array): void {
+    this.#update('roles', key, new Uint8Array(Role.size));
+    for (const map of ['role_rules', 'role_globs', 'roles'] as const) addon.mapDelete(this.mapFd(map), key);
   }
 
   /** Makes a map that nobody can change any more, and an entry for it in a map of maps. */
@@ -619,6 +662,17 @@ function keptDenials(podCounters: number, id: bigint): Uint8Array[] {
   const { kept, keep } = Counters.decode(value);
   const length = Math.min(Number(kept), keep);
   return Array.from({ length }, (_, i) => DenialKey.encode({ pod: id, slot: BigInt(i + 1) }));
+}
+
+/** The kernel's own no to a call, for somebody who did not ask for a call. */
+export function asRefusal(error: unknown): unknown {
+  const { code, syscall } = error as AddonError;
+  if (error instanceof JailrunError || syscall === undefined) return error;
+  return new JailrunError(
+    'REFUSED',
+    `The kernel refuses what a pod needs: ${syscall} (${code}). Make memory free, and look at the limits of this process and its cgroup; see also: jailrun doctor`,
+    { cause: error },
+  );
 }
 
 /** An entry of `pods` for a role that counts from now on. */

@@ -15,22 +15,24 @@ import {
   closeSync,
   constants,
   existsSync,
+  fstatSync,
+  ftruncateSync,
   mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
   renameSync,
   rmSync,
-  statSync,
   writeSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { EnrolledPod } from '../abi.js';
 import type { CompiledMember } from '../profiles/stack.js';
 import { addon } from './addon.js';
 import { isPopulated, makeCgroup, ownCgroup, removeCgroup } from './cgroup.js';
 import { JailrunError } from './error.js';
-import type { Kernel } from './kernel.js';
+import { hostPlaces, type Kernel, withLock } from './kernel.js';
 import type { PolicySources } from './role.js';
 import type { PolicyLine } from './verdict.js';
 
@@ -141,13 +143,11 @@ export function makeEnrolledPod(
 }
 
 function makeStateFile(first: PodHeader, makeId: () => bigint): NewPod {
-  mkdirSync(stateDirectory, { recursive: true, mode: 0o700 });
   const { name, cgroup } = first;
   const statePath = statePathOf(name);
   const draft = join(stateDirectory, `.${name}`);
-  const stateFd = openSync(draft, 'ax', 0o600);
+  const stateFd = openDraft(draft, statePath);
   try {
-    addon.flock(stateFd, { exclusive: true, wait: true });
     writeWhole(stateFd, `${JSON.stringify(first)}\n`);
     renameSync(draft, statePath);
     const id = makeId();
@@ -160,6 +160,23 @@ function makeStateFile(first: PodHeader, makeId: () => bigint): NewPod {
     closeSync(stateFd);
     throw error instanceof JailrunError ? error : notWritten(statePath, error);
   }
+}
+
+/** Makes the draft and locks it, in one step for whoever looks for drafts whose maker was killed. */
+function openDraft(draft: string, statePath: string): number {
+  return withLock(hostPlaces, () => {
+    let fd: number | undefined;
+    try {
+      mkdirSync(stateDirectory, { recursive: true, mode: 0o700 });
+      fd = openSync(draft, 'ax', 0o600);
+      addon.flock(fd, { exclusive: true, wait: true });
+      return fd;
+    } catch (error) {
+      // Where it could not be made, one that is there is another pod's.
+      if (fd !== undefined) rmSync(draft, { force: true });
+      throw notWritten(statePath, error);
+    }
+  });
 }
 
 function notWritten(statePath: string, cause: unknown): JailrunError {
@@ -181,10 +198,13 @@ export function unmakePod(kernel: Kernel, pod: NewPod): void {
 /** All pods that have a state file. A file that is gone meanwhile or not whole is passed over. */
 export function listPods(): PodState[] {
   return stateFiles()
-    .filter((name) => name.endsWith('.json') && !name.startsWith('.'))
+    .filter(isStateFile)
     .map((name) => readState(join(stateDirectory, name)))
     .filter((state) => state !== undefined);
 }
+
+/** And no draft of one. */
+const isStateFile = (name: string): boolean => name.endsWith('.json') && !name.startsWith('.');
 
 function stateFiles(): string[] {
   try {
@@ -200,11 +220,12 @@ export function readState(statePath: string): PodState | undefined {
   try {
     const [first, second, ...more] = readFileSync(statePath, 'utf8').split('\n');
     const header = JSON.parse(first ?? '') as PodHeader;
-    const id = second ? { id: BigInt(JSON.parse(second).id) } : {};
-    const lines = more.flatMap(readLine);
+    const [id] = readLine<{ id: string }>(second);
+    const lines = more.flatMap((line) => readLine<HeldRole | EnrollingLine>(line));
     const later = lines.filter((line): line is HeldRole => 'digest' in line);
     const { enrolled } = lines.findLast((line): line is EnrollingLine => 'enrolled' in line) ?? {};
-    return { ...header, statePath, ...id, later, ...(enrolled !== undefined && { enrolled }) };
+    const known = { ...(id && { id: BigInt(id.id) }), ...(enrolled !== undefined && { enrolled }) };
+    return { ...header, statePath, ...known, later };
   } catch {
     return undefined;
   }
@@ -212,26 +233,31 @@ export function readState(statePath: string): PodState | undefined {
 
 type EnrollingLine = Required<Pick<PodState, 'enrolled'>>;
 
-/** A line that was never finished belongs to a change that never was. */
-function readLine(line: string): (HeldRole | EnrollingLine)[] {
+/** A line that was never finished tells of something that never was: whoever wrote it was killed before that. */
+function readLine<T>(line = ''): T[] {
   try {
-    return [JSON.parse(line)];
+    return [JSON.parse(line) as T];
   } catch {
     return [];
   }
 }
 
-/** Notes the role that a reload is about to give the pod. */
-export const addHeldRole = (pod: PodState, held: HeldRole): void => addLine(pod.statePath, held);
+/** Notes the role that a reload is about to give the pod, where that is not noted yet. */
+export function addHeldRole(pod: PodState, held: HeldRole): void {
+  if (isDeepStrictEqual(held, heldRoleOf(pod, BigInt(held.digest)))) return;
+  addLine(pod.statePath, held);
+}
 
 /** Notes that all that was there is enrolled, or that nothing more is to be. */
 export const noteEnrolled = (statePath: string, enrolled: boolean): void => addLine(statePath, { enrolled });
 
 function addLine(statePath: string, line: HeldRole | EnrollingLine): void {
   const fd = openSync(statePath, constants.O_WRONLY | constants.O_APPEND);
+  const { size } = fstatSync(fd);
   try {
     writeWhole(fd, `\n${JSON.stringify(line)}\n`);
   } catch (cause) {
+    ftruncateSync(fd, size);
     throw notWritten(statePath, cause);
   } finally {
     closeSync(fd);
@@ -243,18 +269,29 @@ function writeWhole(fd: number, text: string): void {
   for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);
 }
 
+/**
+ * How many pods a run looks at, so that a start does not take longer the more pods there are. Which ones is chance:
+ * of more pods than these one that is dead may wait for some runs, or for a subcommand, which looks at all.
+ */
+const podsOfRun = 256;
+
 /** Removes the pods whose last task is gone, such as those of a killed supervisor. */
-export function removeDeadPods(kernel: Kernel): void {
+export function removeDeadPods(kernel: Kernel, names = stateFiles()): void {
   const live = new LivePods(kernel);
-  for (const pod of listPods()) {
+  for (const path of names.filter(isStateFile).map((name) => join(stateDirectory, name))) {
+    // In this order: whoever lets go of the file has a process in the cgroup, if the command started.
+    const pod = isUnlocked(path) ? readState(path) : undefined;
+    if (!pod) continue;
     const { enrolls } = pod;
-    if (enrolls ? !endsEnrolled(kernel, { ...pod, enrolls }, live) : isPopulated(pod.cgroup)) continue;
-    if (!isUnlocked(pod.statePath) || (pod.cgroup && !removeCgroup(pod.cgroup))) continue;
+    if (enrolls ? !endsEnrolled(kernel, { ...pod, enrolls }, live) : !removeEmptyCgroup(pod.cgroup)) continue;
     if (pod.id !== undefined) kernel.removePod(pod.id);
     rmSync(pod.statePath, { force: true });
   }
-  removeDeadDrafts();
+  removeDeadDrafts(names.filter((name) => !isStateFile(name)));
 }
+
+/** Returns false where a task lives in it. */
+const removeEmptyCgroup = (cgroup: string): boolean => !isPopulated(cgroup) && removeCgroup(cgroup);
 
 /** The pods that have tasks, asked of the kernel once and only where that must be known. */
 class LivePods {
@@ -274,12 +311,11 @@ class LivePods {
  */
 function endsEnrolled(
   kernel: Kernel,
-  { id, enrolls, enrolled, statePath }: PodState & { enrolls: Enrolls },
+  { id, enrolls, enrolled }: PodState & { enrolls: Enrolls },
   live: LivePods,
 ): boolean {
   if (id === undefined) return true;
   if (enrolled && goesOn(kernel, id, enrolls)) return false;
-  if (!isUnlocked(statePath)) return false;
   if (!('process' in enrolls)) kernel.stopEnrolling(id);
   if (enrolled === undefined) kernel.finishEnrolling();
   return !live.has(id);
@@ -289,6 +325,13 @@ function endsEnrolled(
 function goesOn(kernel: Kernel, id: bigint, enrolls: Enrolls): boolean {
   if ('process' in enrolls) return kernel.podOfProcess(enrolls.process) === id;
   return 'executable' in enrolls || existsSync(dirname(enrolls.cgroup));
+}
+
+/** The same on the way to a command: a part of them where there are very many. */
+export function removeSomeDeadPods(kernel: Kernel): void {
+  const names = stateFiles();
+  const from = names.length > podsOfRun ? Math.floor(Math.random() * names.length) : 0;
+  removeDeadPods(kernel, [...names.slice(from), ...names.slice(0, from)].slice(0, podsOfRun));
 }
 
 function isUnlocked(path: string): boolean {
@@ -305,12 +348,10 @@ function isUnlocked(path: string): boolean {
   }
 }
 
-/** A draft is locked at once and lives for microseconds; one that is a minute old has lost its maker. */
-function removeDeadDrafts(): void {
-  for (const name of stateFiles()) {
-    const path = join(stateDirectory, name);
-    if (!name.startsWith('.')) continue;
-    const age = Date.now() - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Date.now());
-    if (age > 60_000 && isUnlocked(path)) rmSync(path, { force: true });
-  }
+function removeDeadDrafts(names: readonly string[]): void {
+  if (names.length === 0) return;
+  withLock(hostPlaces, () => {
+    for (const path of names.map((name) => join(stateDirectory, name)))
+      if (isUnlocked(path)) rmSync(path, { force: true });
+  });
 }

@@ -1,8 +1,8 @@
 // reload: the policies are read anew, and every pod gets the role that it was started in as it is now. All pods
 // change in one step; whatever is wrong with a policy, or with a role in one pod, changes none.
-import { isDeepStrictEqual } from 'node:util';
 import { TaskFlag } from '../abi.js';
 import type { CompiledRole } from '../profiles/compile.js';
+import type { ResolvedRole } from '../profiles/policy.js';
 import { applyEnrollments, type EnrollmentPlan, planEnrollments } from './enroll.js';
 import { JailrunError } from './error.js';
 import { type Kernel, openPins } from './kernel.js';
@@ -13,6 +13,7 @@ import {
   heldRoleOf,
   listPods,
   type PodState,
+  type RoleRequest,
   removeDeadPods,
 } from './pods.js';
 import { compileStack, findStack, heldRole, isAudited, sourcesHere } from './role.js';
@@ -58,7 +59,7 @@ export async function reload({ dryRun }: ReloadRequest = {}): Promise<(ReloadRep
   const changes = kernel ? await planChanges(kernel) : [];
   const enrollments = kernel && (await planEnrollments(kernel, sourcesHere(undefined)));
   if (kernel && enrollments && !dryRun) {
-    for (const { pod, held, before } of changes) if (!isDeepStrictEqual(held, before)) addHeldRole(pod, held);
+    for (const { pod, held } of changes) addHeldRole(pod, held);
     const changed = changes.filter(({ report }) => report.changed);
     kernel.changeRoles(changed.map(({ pod, compiled, flags }) => ({ id: pod.id, role: compiled, flags })));
     applyEnrollments(kernel, enrollments);
@@ -70,11 +71,12 @@ async function planChanges(kernel: Kernel): Promise<Change[]> {
   const entries = new Map(kernel.listPods().map((entry) => [entry.id, entry]));
   const changes: Change[] = [];
   const faults = new Map<string, string[]>();
+  const findRole = roleFinder(kernel);
   for (const pod of listPods()) {
     const entry = pod.id === undefined ? undefined : entries.get(pod.id);
     if (!entry) continue;
     try {
-      changes.push(await planChange(kernel, { ...pod, id: entry.id }, entry));
+      changes.push(planChange(await findRole(pod.request), { ...pod, id: entry.id }, entry));
     } catch (error) {
       if (!(error instanceof JailrunError)) throw error;
       faults.set(error.message, [...(faults.get(error.message) ?? []), pod.name]);
@@ -88,15 +90,35 @@ async function planChanges(kernel: Kernel): Promise<Change[]> {
   );
 }
 
-async function planChange(
-  kernel: Kernel,
+/** A stack of roles as the policies have it now. */
+interface Found {
+  stack: ResolvedRole[];
+  compiled: CompiledRole;
+  held: HeldRole;
+}
+
+/** Pods that asked for the same get the same, even if a policy is written meanwhile, and it is compiled once. */
+function roleFinder(kernel: Kernel): (request: RoleRequest) => Promise<Found> {
+  const found = new Map<string, Promise<Found>>();
+  const find = async (request: Omit<RoleRequest, 'audit' | 'gains'>): Promise<Found> => {
+    const stack = await findStack(request, request, 'jailrun --role NAME -- COMMAND');
+    const compiled = compileStack(stack, kernel);
+    return { stack, compiled, held: heldRole(stack, compiled) };
+  };
+  return ({ audit, gains, ...request }) => {
+    const key = JSON.stringify(request);
+    const role = found.get(key) ?? find(request);
+    found.set(key, role);
+    return role;
+  };
+}
+
+function planChange(
+  { stack, compiled, held }: Found,
   pod: Change['pod'],
   entry: { role: bigint; flags: number },
-): Promise<Change> {
-  const { audit, gains, ...request } = pod.request;
-  const stack = await findStack(request, request, 'jailrun --role NAME -- COMMAND');
-  const compiled = compileStack(stack, kernel);
-  const held = heldRole(stack, compiled);
+): Change {
+  const { audit, gains } = pod.request;
   const before = heldRoleOf(pod, entry.role);
   const flags = (entry.flags & ~TaskFlag.AUDIT) | (audit || isAudited(stack) ? TaskFlag.AUDIT : 0);
   const changed = compiled.digest !== entry.role || flags !== entry.flags;

@@ -4,8 +4,8 @@ import { Limit, Plan, PlanFd, PlanNumber, TaskFlag } from '../abi.js';
 import type { ResolvedRole } from '../profiles/policy.js';
 import { addon } from './addon.js';
 import { JailrunError } from './error.js';
-import { type Kernel, openPins } from './kernel.js';
-import { makePod, type NewPod, podName, removeDeadPods, unmakePod } from './pods.js';
+import { asRefusal, type Kernel, openPins } from './kernel.js';
+import { makePod, type NewPod, podName, removeSomeDeadPods, unmakePod } from './pods.js';
 import { compileStack, findStack, heldRole, isAudited, type StackRequest, sourcesHere } from './role.js';
 
 export interface RunRequest extends StackRequest {
@@ -28,7 +28,7 @@ export async function run(request: RunRequest): Promise<never> {
   const audited = request.audit === true || isAudited(stack);
   const kernel = openPins() ?? (await import('./attach.js')).attach();
   const role = compileStack(stack, kernel);
-  removeDeadPods(kernel);
+  removeSomeDeadPods(kernel);
   const audit = request.audit === true;
   const gains = audited || stack.every(mayGain);
   const name = podName(request.name ?? request.command);
@@ -52,7 +52,7 @@ export async function run(request: RunRequest): Promise<never> {
     sendPlan(kernel, pod, request, gains);
   } catch (error) {
     unmakePod(kernel, pod);
-    throw error;
+    throw asRefusal(error);
   }
   return addon.exitNow(0);
 }

@@ -137,6 +137,11 @@ describe('with pinned maps', () => {
     }
   });
 
+  test('a map whose pin is gone is missed by name', () => {
+    unlinkSync(join(pinsOf(places), 'maps/pods'));
+    assert.throws(() => kernel.listPods(), { code: 'PINS_INCOMPLETE', message: /maps\/pods/ });
+  });
+
   describe('a change of roles', () => {
     const entry = (id: bigint): Pod => Pod.decode(lookup('pods', keyOf(id)) as Uint8Array);
     const policy = (): bigint =>
@@ -226,6 +231,24 @@ describe('with pinned maps', () => {
         digests.filter((digest) => lookup('role_rules', keyOf(digest))),
       );
       assert.ok(lookup('roles', keyOf(7n)));
+    });
+  });
+
+  /** What is left of a role whose maker was killed. */
+  const leaveHalf = (digest: bigint): void =>
+    addon.mapUpdate(kernel.mapFd('roles'), keyOf(digest), new Uint8Array(Role.size), UpdateFlag.ANY);
+  describe('a role that is not whole', () => {
+    test('is made anew where it is wanted', () => {
+      leaveHalf(7n);
+      kernel.createPod({ id: 42n, role, flags: 0, keep: 0 });
+      assert.deepEqual(lookup('roles', keyOf(7n)), role.role);
+      assert.ok(lookup('role_rules', keyOf(7n)));
+    });
+    test('counts as idle', () => {
+      const digests = Array.from({ length: 64 }, (_, i) => BigInt(100 + i));
+      for (const digest of digests) leaveHalf(digest);
+      kernel.installRole(role);
+      assert.equal(digests.filter((digest) => lookup('roles', keyOf(digest))).length, 62);
     });
   });
 

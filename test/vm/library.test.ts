@@ -157,7 +157,7 @@ describe('run', () => {
     const jailed = await run({ role, policy, command: ['sleep', '900'] });
     const reports = await reload({ dryRun: true });
     assert.deepEqual(
-      reports.map(({ podId, changed }) => [podId, changed]),
+      reports.map((report) => report.type === 'reload' && [report.podId, report.changed]),
       [[jailed.pod.id, false]],
     );
     await jailed.kill('SIGKILL');
