@@ -50,6 +50,7 @@ enum jr_role_flag {
 	JR_ROLE_HIDES = 1,   /* a rule gives JR_ACCESS_HIDDEN: without it nobody is asked about stat */
 	JR_ROLE_SOCKETS = 2, /* it has unix: rules, so sockets are decided by JR_ACCESS_CONNECT and _BIND */
 	JR_ROLE_NO_JIT = 4,  /* no anonymous memory becomes executable */
+	JR_ROLE_KILLS = 8,   /* what is denied ends the process that tried it */
 };
 
 /*

@@ -145,6 +145,9 @@ static __noinline int deny(struct jail *jail, int error)
 	if (counters && counters->keep)
 		keep_denial(jail, counters);
 	bpf_ringbuf_output(&denials, denial, sizeof(*denial), 0);
+	/* All its threads, before any of them is back in user space. */
+	if (jail->scope.flags & JR_ROLE_KILLS && !denial->audit)
+		bpf_send_signal(SIGKILL);
 	return !denial->audit;
 }
 

@@ -103,8 +103,6 @@ int BPF_PROG(jr_bprm_check_security, struct linux_binprm *bprm)
 	    EACCES);
 }
 
-#define SIGKILL 9
-
 SEC("lsm/bprm_committing_creds")
 int BPF_PROG(jr_bprm_committing_creds, struct linux_binprm *bprm)
 {

@@ -124,6 +124,7 @@ enum {
 
 /* include/linux/sched.h */
 #define PF_IO_WORKER 0x00000010
+#define SIGKILL 9
 #define PF_KTHREAD 0x00200000
 #define CLONE_INTO_CGROUP 0x200000000ul
 

@@ -37,6 +37,7 @@ export const RoleFlag = {
   HIDES: 1,
   SOCKETS: 2,
   NO_JIT: 4,
+  KILLS: 8,
 } as const;
 export type RoleFlag = (typeof RoleFlag)[keyof typeof RoleFlag];
 

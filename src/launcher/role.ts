@@ -188,6 +188,7 @@ function linesBesideRules(role: ResolvedRole): string[] {
     ...scopes,
     ...allow.map((power) => `allow: ${power}`),
     ...(role.jit ? [] : ['jit: none']),
+    ...(role.kills ? ['on-denial: kill'] : []),
     ...(role.audit ? ['mode: audit'] : []),
   ];
 }

@@ -83,7 +83,8 @@ export function compile(stack: readonly LocatedRole[], mounts: readonly Mount[])
   const flags =
     (hides ? RoleFlag.HIDES : 0) |
     (sockets ? RoleFlag.SOCKETS : 0) |
-    (stack.every(({ jit }) => jit) ? 0 : RoleFlag.NO_JIT);
+    (stack.every(({ jit }) => jit) ? 0 : RoleFlag.NO_JIT) |
+    (stack.some(({ kills }) => kills) ? RoleFlag.KILLS : 0);
   const powers = stack.reduce((common, role) => common & powersOf(role), allPowers);
   const encoded = Role.encode({ id: first.id, files, exec, network, flags, powers });
   // Under `exec: none` it is asked which files are libraries, where any may be opened.

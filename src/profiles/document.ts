@@ -36,12 +36,10 @@ export function readDocument(source: Uint8Array, file: string): { reader: Reader
   return { reader, contents: document.contents };
 }
 
-/** What a mapping may hold, and what it may hold in the language but not yet in this version. */
+/** What a mapping may hold. */
 export interface Shape {
   known: readonly string[];
   required?: readonly string[];
-  /** Key to what it is about, in the plural. */
-  unenforced?: Readonly<Record<string, string>>;
   /** Whether keys that are not required may stand without a value, and mappings without keys. */
   mayBeEmpty?: boolean;
 }
@@ -167,12 +165,6 @@ export class Reader {
   }
 
   #unknownKey(name: string, place: Place, where: string, shape: Shape): void {
-    const subject =
-      shape.unenforced && Object.hasOwn(shape.unenforced, name) ? shape.unenforced[name] : undefined;
-    if (subject !== undefined) {
-      this.report('NOT_ENFORCED', place, where, `this version does not enforce ${subject} yet; remove it`);
-      return;
-    }
     const meant = nearest(name, shape.known);
     const mend = meant ? `did you mean ${meant}?` : `one of ${shape.known.join(', ')} can stand here`;
     this.report('UNKNOWN_KEY', place, where, `unknown key; ${mend}`);

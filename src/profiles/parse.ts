@@ -36,10 +36,10 @@ const roleShape: Shape = {
     'network',
     'allow',
     'jit',
+    'on-denial',
     'enroll',
   ],
   required: ['id'],
-  unenforced: { 'on-denial': 'reactions to a denial' },
 };
 const filesShape: Shape = { known: ['read', 'write', 'deny'] };
 const enrollShape: Shape = { known: ['users', 'groups'] };
@@ -155,6 +155,7 @@ function readRole(reader: Reader, name: string, { place, value, where }: Entry):
     isSeq(node) ? readPowers(reader, node, at) : reader.word(node, at, ['any', 'none'], 'a list'),
   );
   const jit = read('jit', (node, at) => reader.word(node, at, ['any', 'none']));
+  const onDenial = read('on-denial', (node, at) => reader.word(node, at, ['deny', 'kill']));
   const enroll = read('enroll', (node, at) => readEnrollers(reader, node, at));
   const sections: RoleDefinition['sections'] = {};
   for (const section of ['files', 'exec', 'network', 'allow'] as const) {
@@ -176,6 +177,7 @@ function readRole(reader: Reader, name: string, { place, value, where }: Entry):
     ...(network && { network }),
     ...(allow && { allow }),
     ...(jit && { jit }),
+    ...(onDenial && { onDenial }),
     ...(enroll && { enroll }),
     sections,
   };

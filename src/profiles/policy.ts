@@ -52,6 +52,8 @@ export interface RoleDefinition extends Place {
   allow?: 'any' | 'none' | Written<string>[];
   /** Whether anonymous memory may become executable; it may unless somebody says none. */
   jit?: 'any' | 'none';
+  /** What happens to a process that is denied something, beside that. */
+  onDenial?: 'deny' | 'kill';
   /** Who may have itself enrolled in it by the socket, beside root: by name, or a number in decimal. */
   enroll?: Record<'users' | 'groups', Written<string>[]>;
   /** Where the sections are written; the role's own place stands in for one that is missing. */
@@ -130,6 +132,8 @@ export interface ResolvedRole {
   allow: 'any' | string[];
   /** False where anonymous memory may not become executable. */
   jit: boolean;
+  /** Whether a denial ends the process. */
+  kills: boolean;
   paths: PathRule[];
   addresses: AddressRule[];
   abstracts: AbstractRule[];

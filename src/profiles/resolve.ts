@@ -281,6 +281,7 @@ interface Layer {
   scopes: Map<Section, { scope: Scope; place: Place }>;
   allow: Set<string>;
   jit?: 'any' | 'none';
+  onDenial?: 'deny' | 'kill';
   enroll: Record<'users' | 'groups', Set<string>>;
   /** By section and text: a rule that comes by two ways is one rule. */
   rules: Map<string, AnyRule>;
@@ -295,6 +296,7 @@ function emptyLayer(): Layer {
 function overlay(lower: Layer, upper: Layer): void {
   if (upper.audit !== undefined) lower.audit = upper.audit;
   if (upper.jit !== undefined) lower.jit = upper.jit;
+  if (upper.onDenial !== undefined) lower.onDenial = upper.onDenial;
   for (const name of upper.vars) lower.vars.add(name);
   for (const kind of ['users', 'groups'] as const)
     for (const name of upper.enroll[kind]) lower.enroll[kind].add(name);
@@ -344,6 +346,7 @@ function ownLayer(role: RoleDefinition, sets: ReadonlyMap<string, Path[]>): Laye
   for (const { value } of role.vars) layer.vars.add(value);
   if (role.mode) layer.audit = role.mode === 'audit';
   if (role.jit) layer.jit = role.jit;
+  if (role.onDenial) layer.onDenial = role.onDenial;
   for (const kind of ['users', 'groups'] as const)
     for (const { value } of role.enroll?.[kind] ?? []) layer.enroll[kind].add(value);
   if (Array.isArray(role.allow)) for (const { value } of role.allow) layer.allow.add(value);
@@ -449,6 +452,7 @@ function finish(role: RoleDefinition, layer: Layer, libraries: readonly Path[]):
     network: scopeOfSection('network'),
     allow: scopeOfSection('allow') === Scope.ANY ? 'any' : [...layer.allow].sort(),
     jit: layer.jit !== 'none',
+    kills: layer.onDenial === 'kill',
     paths: pathRules(layer, libraries),
     addresses: rules.filter((rule): rule is AddressRule => 'kind' in rule && rule.kind === 'address'),
     abstracts: rules.filter((rule): rule is AbstractRule => 'kind' in rule && rule.kind === 'abstract'),

@@ -24,6 +24,7 @@ function reading(...paths: string[]): ResolvedRole {
     network: Scope.NONE,
     allow: [],
     jit: true,
+    kills: false,
     paths: paths.map((text, i) => ({ section: 'files.read', text, file: 'p.yaml', line: i + 1, column: 9 })),
     addresses: [],
     abstracts: [],

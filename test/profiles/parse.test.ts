@@ -196,9 +196,9 @@ describe('keys', () => {
     assert.match(problemOf(role('<<: {id: 4}')), /^UNKNOWN_KEY/);
   });
 
-  test('that this version does not enforce are refused as such', () => {
-    for (const key of ['on-denial: kill'])
-      assert.match(problemOf(role(key)), /^NOT_ENFORCED this version does not enforce/);
+  test('of what a denial does have two values', () => {
+    assert.equal(parseText(role('on-denial: kill')).roles[0]?.onDenial, 'kill');
+    assert.match(problemOf(role('on-denial: kil')), /^BAD_VALUE .*did you mean kill\?/);
   });
 
   test('that stand twice are refused with the line of the first', () => {

@@ -249,6 +249,7 @@ describe('the JSON Schema', () => {
         ),
       ),
       jit: mostly(scope),
+      'on-denial': mostly(fc.constantFrom('deny', 'kill'), scope),
       enroll: someOf({ users: listOf(account), groups: listOf(account) }, ['users'], 'user'),
       network: mostly(
         fc.oneof(
@@ -258,7 +259,7 @@ describe('the JSON Schema', () => {
       ),
     },
     ['id'],
-    'on-denial',
+    'on-denials',
   );
   const named = (value: fc.Arbitrary<unknown>) =>
     mostly(

@@ -341,6 +341,7 @@ const blank = (changes: Partial<ResolvedRole>): ResolvedRole => ({
   network: Scope.NONE,
   allow: [],
   jit: true,
+  kills: false,
   paths: [],
   addresses: [],
   abstracts: [],

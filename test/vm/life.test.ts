@@ -292,3 +292,56 @@ describe('nothing of the command runs unjailed:', () => {
 });
 
 after(leave);
+
+describe('a role with on-denial: kill', () => {
+  const killing = writePolicy(
+    'killing',
+    `version: 1
+roles:
+  killing:
+    id: 840
+    files: {read: ["@runtime", /bin, /usr], deny: [${secret}]}
+    exec: any
+    on-denial: kill
+`,
+  );
+  const script = `cat ${secret}; echo $?; python3 -c "import threading; t = threading.Thread(target=open, args=('${secret}',)); t.start(); t.join(); print('alive')"; echo $?; cat /etc/shadow.none; echo $?`;
+  test('ends the process that is denied something, with all its threads, and no other', () => {
+    const { stdout, denials } = run([
+      '--policy',
+      killing,
+      '--role',
+      'killing',
+      '--',
+      '/bin/sh',
+      '-c',
+      script,
+    ]);
+    assert.equal(stdout, '137\n137\n1\n');
+    assert.deepEqual(
+      denials.map(({ command, target }) => [command, target]),
+      [
+        ['cat', secret],
+        ['python3', secret],
+      ],
+    );
+  });
+  test('ends the command itself, with the status of a signal', () => {
+    assert.equal(run(['--policy', killing, '--role', 'killing', '--', '/bin/cat', secret]).signal, 'SIGKILL');
+  });
+  test('ends nothing under --audit', () => {
+    const { stdout, denials } = run([
+      '--audit',
+      '--policy',
+      killing,
+      '--role',
+      'killing',
+      '--',
+      '/bin/sh',
+      '-c',
+      `cat ${secret} >/dev/null; echo $?`,
+    ]);
+    assert.equal(stdout, '0\n');
+    assert.equal(denials.length, 1);
+  });
+});
