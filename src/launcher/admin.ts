@@ -7,7 +7,7 @@ import { attach as attachPrograms, buildDigest, type Detached, detach as detachP
 import { applyEnrollments, type EnrollReport, planEnrollments } from './enroll.js';
 import type { Way } from './host.js';
 import { hostPlaces, type Kernel, openPins, pinsOf } from './kernel.js';
-import { listPods, removeDeadPods } from './pods.js';
+import { type Enrolls, listPods, removeDeadPods } from './pods.js';
 import { sourcesHere } from './role.js';
 
 /** The programs that are attached. */
@@ -37,7 +37,10 @@ export interface PodStatus {
   role: string;
   /** What jailrun was given to run. */
   command: string;
+  /** Its own; empty for a pod of enroll. */
   cgroup: string;
+  /** What a pod of enroll enrolls. */
+  enrolls?: Enrolls;
   id: string;
   denials: number;
   /** Denials that should have been kept for the report and were not. */
@@ -113,10 +116,10 @@ export function status(): StatusReport {
   try {
     if (kernel) removeDeadPods(kernel);
     const counters = new Map(kernel?.listPods().map((pod) => [pod.id, pod]));
-    const pods = listPods().map(({ name, role, command, cgroup, id }): PodStatus => {
+    const pods = listPods().map(({ name, role, command, cgroup, enrolls, id }): PodStatus => {
       const { denials = 0n, lost = 0n } = (id !== undefined && counters.get(id)) || {};
       const counts = { denials: Number(denials), lost: Number(lost) };
-      return { name, role, command, cgroup, id: String(id ?? ''), ...counts };
+      return { name, role, command, cgroup, ...(enrolls && { enrolls }), id: String(id ?? ''), ...counts };
     });
     return {
       version: 1,
@@ -206,6 +209,12 @@ export function detachLines(removed: Detached | undefined): string[] {
   return [`Detached: ${removed.links} programs.${freed}`];
 }
 
+const placeOf = ({ cgroup, enrolls }: PodStatus): string =>
+  cgroup ||
+  Object.entries(enrolls ?? {})
+    .flat()
+    .join(' ');
+
 /** For people: the status, the longest list last. */
 export function statusLines({ jailrun, attached, pods, maps, lost, missed }: StatusReport): string[] {
   const width = Math.max(...maps.map(({ name }) => name.length));
@@ -219,7 +228,7 @@ export function statusLines({ jailrun, attached, pods, maps, lost, missed }: Sta
     pods.length === 0 ? 'No pod lives.' : `${pods.length} pods live:`,
     ...pods.map(
       (pod) =>
-        `  ${pod.name}  role ${pod.role}  ${pod.denials} denials${pod.lost > 0 ? `, ${pod.lost} not kept` : ''}  ${pod.cgroup}`,
+        `  ${pod.name}  role ${pod.role}  ${pod.denials} denials${pod.lost > 0 ? `, ${pod.lost} not kept` : ''}  ${placeOf(pod)}`,
     ),
   ];
 }

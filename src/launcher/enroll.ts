@@ -510,7 +510,8 @@ export function unenrollWhat(kernel: Kernel, enrolls: Enrolls): boolean {
 
 /** For people: what enroll() did. */
 export function enrollLines({ pod, role, threads, pids }: EnrollReport): string[] {
-  const count =
-    pids.length === 0 ? 'nothing runs there yet' : `${threads} threads of ${pids.length} processes`;
-  return [`Enrolled: ${pod}, role ${role}, ${count}`];
+  const some = (count: number, what: string, more: string): string =>
+    `${count} ${what}${count === 1 ? '' : more}`;
+  const count = `${some(threads, 'thread', 's')} of ${some(pids.length, 'process', 'es')}`;
+  return [`Enrolled: ${pod}, role ${role}, ${threads === 0 ? 'nothing runs there yet' : count}`];
 }
