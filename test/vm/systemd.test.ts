@@ -4,7 +4,16 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { detach, root, until } from './jail.js';
@@ -89,8 +98,10 @@ after(() => {
   rmSync(installed, { recursive: true });
 });
 
-test('systemd finds no fault with the unit', () => {
-  const { status, stdout, stderr } = spawnSync('systemd-analyze', ['verify', '--man=no', unit], {
+test('systemd finds no fault with the units', () => {
+  const directory = join(root, 'deploy/systemd');
+  const all = readdirSync(directory).map((name) => join(directory, name));
+  const { status, stdout, stderr } = spawnSync('systemd-analyze', ['verify', '--man=no', ...all], {
     encoding: 'utf8',
   });
   assert.deepEqual([status, stdout, stderr], [0, '', '']);
