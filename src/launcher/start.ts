@@ -180,6 +180,7 @@ class Running implements Run {
   readonly ended: Promise<Outcome>;
   readonly denials: AsyncIterable<DenialReport> = { [Symbol.asyncIterator]: () => this.#follow() };
   readonly #child: ChildProcess;
+  readonly #exited: ReturnType<typeof exitOf>;
   readonly #signal: AbortSignal | undefined;
   readonly #outcome: Outcome = { status: null, signal: null, denials: [], lost: 0, faults: [] };
   #pod: RunReport | undefined;
@@ -188,6 +189,7 @@ class Running implements Run {
 
   constructor(child: ChildProcess, signal: AbortSignal | undefined) {
     this.#child = child;
+    this.#exited = exitOf(child);
     this.#signal = signal;
     // A front that cannot be started has no pid, and then `begun` rejects.
     this.pid = child.pid ?? -1;
@@ -213,7 +215,7 @@ class Running implements Run {
   async kill(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     if (signal === 'SIGSTOP')
       throw new JailrunError('USAGE', 'SIGSTOP would stop the supervisor alone. Say SIGTSTP.');
-    if (signal === 'SIGKILL') await killPod(this.pod.id);
+    if (signal === 'SIGKILL') await this.#killAll();
     else this.#child.kill(signal);
   }
 
@@ -225,7 +227,7 @@ class Running implements Run {
     };
     this.#signal?.addEventListener('abort', abort, { once: true });
     try {
-      const [[status, signal]] = await Promise.all([exitOf(this.#child), this.#listen(begin)]);
+      const [[status, signal]] = await Promise.all([this.#exited, this.#listen(begin)]);
       Object.assign(this.#outcome, { status, signal });
       await this.#killed;
     } finally {
@@ -237,10 +239,17 @@ class Running implements Run {
     return this.#judge();
   }
 
-  /** Every process, also one whose pod was being made. */
+  /** Without a pod the front has started nothing; where it is just about to, #clear() finds what that was. */
   async #end(): Promise<void> {
-    if (this.#pod) await killPod(this.#pod.id);
+    if (this.#pod) await this.#killAll();
     else this.#child.kill('SIGKILL');
+  }
+
+  /** The pod is there before its command, so once may be too early; the supervisor ends when that is dead. */
+  async #killAll(): Promise<void> {
+    const exited = this.#exited.then(() => true);
+    do await killPod(this.pod.id);
+    while (!(await Promise.race([exited, sleep(pollMilliseconds, false, { ref: false })])));
   }
 
   /** What a supervisor leaves that was killed. */

@@ -3,10 +3,21 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { getEventListeners, once } from 'node:events';
-import { closeSync, existsSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import {
+  appendFileSync,
+  closeSync,
+  cpSync,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import type * as Library from '../../src/launcher/library.js';
 import { act, attach, detach, jailrun, leave, mapSize, root, until, writePolicy } from './jail.js';
 
@@ -25,13 +36,15 @@ roles:
     files: {read: ["@runtime", ${act}, /proc], write: [/dev/null]}
     exec: any
     allow: [cgroup]
+  any: {id: 802, files: any, exec: any, network: any}
   mover: {id: 801, extends: [library], files: {write: [/sys/fs/cgroup]}}
 `,
 );
 const role = 'library';
 const elsewhere = '/sys/fs/cgroup/library-test';
 
-const states = (): string[] => readdirSync('/run/jailrun/pods');
+/** Without drafts, which lock out nobody and go a minute after their maker. */
+const states = (): string[] => readdirSync('/run/jailrun/pods').filter((entry) => !entry.startsWith('.'));
 /** What is left of pods. */
 const left = (): number[] => [
   states().length,
@@ -254,7 +267,18 @@ describe('aborting', () => {
       assert.deepEqual(sleepers(903), [], `${milliseconds} of ${whole} ms`);
     }
     // A pod that was being made may have been locked by its dying maker a moment ago.
-    await until(() => spawnSync(jailrun, ['status']).status === 0 && left().every((count) => count === 0));
+    const isClean = () => spawnSync(jailrun, ['status']).status === 0 && isDeepStrictEqual(left(), nothing);
+    await until(isClean).catch(() => assert.deepEqual([states(), left()], [[], nothing]));
+  });
+  test('between the pod and its command leaves no command', async () => {
+    const controller = new AbortController();
+    const jailed = await run({ role, policy, command: ['sleep', '905'], signal: controller.signal });
+    process.kill(jailed.pid, 'SIGSTOP');
+    controller.abort(reason);
+    await sleep(1000);
+    process.kill(jailed.pid, 'SIGCONT');
+    await assert.rejects(jailed.ended, reason);
+    assert.deepEqual(sleepers(905), []);
   });
   test('takes its listener away from a signal that outlives the run', async () => {
     const { signal } = new AbortController();
@@ -340,6 +364,54 @@ describe('status', () => {
     await jailed.kill('SIGKILL');
     await jailed.ended;
   });
+});
+
+describe('another build of jailrun', () => {
+  const other = '/tmp/other-build';
+  before(() => {
+    cpSync(join(root, 'dist'), other, { recursive: true });
+    appendFileSync(join(other, 'jailrun.bpf.o'), '\0');
+  });
+  after(() => rmSync(other, { recursive: true }));
+  test('says that what is attached is not its own', () => {
+    const says = (...words: string[]) =>
+      spawnSync(join(other, 'jailrun'), ['status', ...words], { encoding: 'utf8' }).stdout;
+    assert.match(says(), /^Attached: .*, which is another jailrun's\.\nThey hold .*: jailrun detach && /m);
+    const { jailrun: own, attached }: Library.StatusReport = JSON.parse(says('--json'));
+    assert.deepEqual([attached?.current, attached?.build === own.build], [false, false]);
+  });
+});
+
+describe('what --report-fd names', () => {
+  const report = '/tmp/library-report';
+  /** Runs a script in a role, with a supervisor whose descriptor 3 is the report. */
+  const reporting = (script: string) =>
+    spawn(
+      'sh',
+      ['-c', `exec ${jailrun} --report-fd 3 --policy ${policy} --role any -- sh -c '${script}' 3>${report}`],
+      {
+        stdio: ['pipe', 'pipe', 'pipe'],
+      },
+    );
+  test('is out of the command’s reach, also in its supervisor', async () => {
+    const child = reporting('echo forged >/proc/$PPID/fd/3; echo $?');
+    const exited = once(child, 'exit');
+    assert.equal(
+      await text(child.stderr),
+      `sh: 1: cannot create /proc/${child.pid}/fd/3: Permission denied\n`,
+    );
+    await exited;
+    assert.match(readFileSync(report, 'utf8'), /^jailrun: sh\[\d+\] was denied use ptrace .*\n$/);
+  });
+  test('is in the reach of root outside, as any descriptor is', async () => {
+    const child = reporting('echo; read line');
+    await once(child.stdout, 'data');
+    appendFileSync(`/proc/${child.pid}/fd/3`, 'from outside\n');
+    child.stdin.end('\n');
+    await once(child, 'exit');
+    assert.equal(readFileSync(report, 'utf8'), 'from outside\n');
+  });
+  after(() => rmSync(report));
 });
 
 test('the README’s first example prints what it says', () => {
