@@ -26,8 +26,6 @@ export interface Command {
   /** Behind `jailrun`. */
   words: string[];
   input?: string;
-  /** Another jailrun than the one in dist/. */
-  program?: string;
 }
 
 export interface Faulted {
@@ -47,9 +45,9 @@ const parseSteps = (report: string): Step[] =>
 const faultWords = (
   step: Step | undefined,
   action: Action | 'wait' | 'list',
-  { program, words }: Command,
+  { words }: Command,
 ): string[] => [
-  ...[String(step?.process ?? 0), String(step?.number ?? 0), String(action), program ?? jailrun, ...words],
+  ...[String(step?.process ?? 0), String(step?.number ?? 0), String(action), jailrun, ...words],
 ];
 
 function runFault(step: Step | undefined, action: Action | 'list', command: Command): Faulted {
