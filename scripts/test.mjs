@@ -3,6 +3,10 @@
 // npm test -- --kernel 6.12 --lsm bpf     only this guest (both also with files)
 // npm test -- test/vm/differential.test.ts --operations 100000 --seed 1
 //                                         the random tests with more operations than 3000, from another seed
+// npm test -- test/vm/reload.test.ts --reloads 1000
+//                                         so many reloads while fifty pods fork, and not only three
+// npm test -- test/vm/crash.test.ts --steps all
+//                                         kills jailrun at every step, and not only at the first and last of a kind
 //
 // Tests under test/vm/ run in a VM, once for each kernel and way to attach, in a fresh guest each; all others
 // run here. A skipped test, a todo and a guest without a result are failures.
@@ -164,14 +168,18 @@ await main(async () => {
       lsm: { type: 'string' },
       operations: { type: 'string' },
       seed: { type: 'string' },
+      reloads: { type: 'string' },
+      steps: { type: 'string' },
     },
   });
-  // An emulated kernel does ten random operations a second and more.
+  // An emulated kernel does ten random operations a second and more, and more than one reload of fifty busy pods.
   const random = {
-    seconds: Math.max(fileSeconds, Number(values.operations ?? 0) / 10),
+    seconds: Math.max(fileSeconds, Number(values.operations ?? 0) / 10, Number(values.reloads ?? 0)),
     env: {
       ...(values.operations && { JAILRUN_OPERATIONS: values.operations }),
       ...(values.seed && { JAILRUN_SEED: values.seed }),
+      ...(values.steps && { JAILRUN_STEPS: values.steps }),
+      ...(values.reloads && { JAILRUN_RELOADS: values.reloads }),
     },
   };
   const kernels = values.kernel ? [values.kernel] : series;

@@ -334,17 +334,16 @@ export function removeSomeDeadPods(kernel: Kernel): void {
   removeDeadPods(kernel, [...names.slice(from), ...names.slice(0, from)].slice(0, podsOfRun));
 }
 
+/** In doubt somebody needs it. */
 function isUnlocked(path: string): boolean {
-  let fd: number;
+  let fd: number | undefined;
   try {
     fd = openSync(path, 'r');
+    return addon.flock(fd, { exclusive: true, wait: false });
   } catch {
     return false;
-  }
-  try {
-    return addon.flock(fd, { exclusive: true, wait: false });
   } finally {
-    closeSync(fd);
+    if (fd !== undefined) closeSync(fd);
   }
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * flip GRANTED DENIED: opens both files, in one child after another and in itself, until SIGTERM; then prints
- * how often it opened both, and how often it was denied the one or granted the other. A reload must leave the
- * last at 0 where the old policy and the new one agree on both files.
+ * flip GRANTED DENIED: from the end of its input on opens both files, in one child after another and in
+ * itself, until SIGTERM; then prints how often it opened both, and how often it was denied the one or granted
+ * the other. A reload must leave the last at 0 where the old policy and the new one agree on both files.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -38,6 +38,8 @@ int main(int argc, char **argv)
 
 	if (argc != 3 || sigaction(SIGTERM, &action, NULL) < 0)
 		return 2;
+	while (!ended && getchar() != EOF)
+		;
 	while (!ended) {
 		int status = 0;
 		pid_t child = fork();

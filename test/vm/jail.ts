@@ -129,6 +129,14 @@ function keysOf(fd: number): Uint8Array[] {
 /** How many entries a pinned map has. */
 export const mapSize = (map: string): number => withMap(map, (fd) => keysOf(fd).length);
 
+/** The keys of a pinned map, in hexadecimal. */
+export const mapKeys = (map: string): string[] =>
+  withMap(map, (fd) =>
+    keysOf(fd)
+      .map((key) => Buffer.from(key).toString('hex'))
+      .sort(),
+  );
+
 /** Removes all entries of a pinned map. */
 export const clearMap = (map: string): void =>
   withMap(map, (fd) => {

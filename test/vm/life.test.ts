@@ -1,11 +1,10 @@
 // The life of a jail: who is born in it, what survives its supervisor, and what is gone afterwards.
-// Moments that are microseconds long are held open by strace, which delays one system call.
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { act, attach, clearMap, detach, jailrun, leave, mapSize, run, until, writePolicy } from './jail.js';
+import { listSteps, runAround } from './steps.js';
 
 const policy = writePolicy(
   'life',
@@ -198,65 +197,19 @@ roles:
   });
 });
 
-/** Starts jailrun under strace, which delays the front's n-th call of `call` by so many seconds. */
-function delayed(
-  call: string,
-  seconds: number,
-  args: string[],
-  when = 1,
-): { ended: Promise<{ status: number | null; stdout: string; stderr: string }>; pid: number } {
-  const child = spawn(
-    'strace',
-    [
-      '-f',
-      '-qq',
-      '-o',
-      '/dev/null',
-      '-e',
-      `trace=${call}`,
-      '-e',
-      `inject=${call}:delay_enter=${seconds}s:when=${when}`,
-      jailrun,
-      ...args,
-    ],
-    { stdio: ['ignore', 'pipe', 'pipe'] },
-  );
-  let stdout = '';
-  let stderr = '';
-  child.stdout.on('data', (data) => {
-    stdout += data;
-  });
-  child.stderr.on('data', (data) => {
-    stderr += data;
-  });
-  const ended = new Promise<{ status: number | null; stdout: string; stderr: string }>((resolve) =>
-    child.once('close', (status) => resolve({ status, stdout, stderr })),
-  );
-  return { ended, pid: child.pid as number };
-}
-
-/** The pid of the front that strace runs. */
-const frontOf = (strace: number): number =>
-  Number(readFileSync(`/proc/${strace}/task/${strace}/children`, 'utf8').trim().split(' ')[0]);
-
 describe('nothing of the command runs unjailed:', () => {
+  const command = { words: ['--role', 'permissive', '--', 'echo', 'ran'] };
+  /** Does something just before the last mile starts, which makes the task the pod's. */
+  async function runWith(meanwhile: () => void): ReturnType<typeof runAround> {
+    const lastMile = listSteps(command).find(({ text }) => text === 'exec');
+    assert.ok(lastMile);
+    return runAround(lastMile, 'wait', command, { meanwhile });
+  }
   test('when the programs are detached just before it would start, it does not start', async () => {
-    const { ended } = delayed('execveat', 4, ['--role', 'permissive', '--', 'echo', 'ran']);
-    await until(() => pods().some((name) => name.endsWith('.json')));
-    await sleep(500);
-    detach();
-    const { status, stdout, stderr } = await ended;
+    const { status, stdout, stderr } = await runWith(detach);
     attach();
     assert.deepEqual([status, stdout], [125, ''], stderr);
     assert.match(stderr, /not started/);
-  });
-  test('when the supervisor is killed just before it would start, it does not start', async () => {
-    const { ended, pid } = delayed('execveat', 4, [...life, '--', 'echo', 'ran']);
-    await until(() => pods().some((name) => name.endsWith('.json')));
-    await sleep(500);
-    process.kill(frontOf(pid), 'SIGKILL');
-    const { stdout } = await ended;
-    assert.equal(stdout, '');
   });
   test('when the supervisor is killed while it runs, what the command started stays jailed', async () => {
     const script = `(sleep 2; ${act} open ${secret} 0 >&3) & echo started; wait`;
@@ -282,11 +235,7 @@ describe('nothing of the command runs unjailed:', () => {
     );
   });
   test('when the enrollment is gone just before it would start, it does not start', async () => {
-    const { ended } = delayed('execveat', 4, ['--role', 'permissive', '--', 'echo', 'ran']);
-    await until(() => pods().some((name) => name.endsWith('.json')));
-    await sleep(500);
-    clearMap('cgroup_enrollment');
-    const { status, stdout, stderr } = await ended;
+    const { status, stdout, stderr } = await runWith(() => clearMap('cgroup_enrollment'));
     assert.deepEqual([status, stdout], [125, ''], stderr);
   });
 });

@@ -27,6 +27,12 @@ const second = policyOf(`{read: [/], deny: [${area}/none, ${area}/a]}`);
 const policy = writePolicy('reload', first);
 const change = (text: string): void => writeFileSync(policy, text);
 
+/** `npm test -- test/vm/reload.test.ts --reloads 1000` is the large form: fifty pods, which have a turn each time. */
+const reloads = process.env.JAILRUN_RELOADS;
+const storm = reloads
+  ? { pods: 50, reloads: Number(reloads), rest: 1 }
+  : { pods: 3, reloads: 1000, rest: 10 };
+
 const words = ['--policy', policy, '--role', 'changing', '--'];
 
 /** Runs `jailrun reload` and splits what it prints into lines. */
@@ -165,19 +171,23 @@ describe('a reload', () => {
   test('of nothing is nothing', () => {
     assert.deepEqual(reloadBy().lines, ['0 pods changed; 0 stay as they are.']);
   });
-  test('has no instant at which neither policy decides', async () => {
+  test('has no instant at which neither policy decides', async (context) => {
     change(first);
-    const probes = Array.from({ length: 3 }, () => {
+    const probes: ChildProcess[] = [];
+    const results: Promise<string>[] = [];
+    for (let i = 0; i < storm.pods; i++) {
       const probe = spawn(jailrun, [...words, flip, `${area}/both`, `${area}/none`], {
-        stdio: ['ignore', 'pipe', 'ignore'],
+        stdio: ['pipe', 'pipe', 'ignore'],
       });
       let output = '';
       probe.stdout.setEncoding('utf8').on('data', (text) => {
         output += text;
       });
-      return { probe, result: once(probe, 'close').then(() => output) };
-    });
-    await until(() => readdirSync('/run/jailrun/pods').length === probes.length);
+      probes.push(probe);
+      results.push(once(probe, 'close').then(() => output));
+      // One after the other: all at once they would keep each other from starting.
+      await until(() => readdirSync('/run/jailrun/pods').length > i);
+    }
     const kernel = openPins();
     assert.ok(kernel);
     const roles: CompiledRole[] = [];
@@ -185,18 +195,27 @@ describe('a reload', () => {
       change(text);
       roles.push(compileStack(await findStack({ role: ['changing'] }, { policy }, ''), kernel));
     }
-    for (let i = 0; i < 1000; i++) {
+    await until(() => kernel.listPods().length === storm.pods);
+    for (const probe of probes) probe.stdin?.end();
+    const begin = Date.now();
+    for (let i = 0; i < storm.reloads; i++) {
       const role = roles[i % 2] as CompiledRole;
       kernel.changeRoles(kernel.listPods().map(({ id, flags }) => ({ id, role, flags })));
       // The probes have a turn.
-      if (i % 10 === 0) await sleep(1);
+      if (i % storm.rest === 0) await sleep(1);
     }
-    for (const { probe } of probes) probe.kill('SIGTERM');
-    for (const { result } of probes) {
+    const seconds = (Date.now() - begin) / 1000;
+    for (const probe of probes) probe.kill('SIGTERM');
+    let all = 0;
+    for (const result of results) {
       const [, tried, wrong] = /^(\d+) tried, (\d+) wrong$/m.exec(await result) ?? [];
       assert.ok(Number(tried) > 100, `${tried} tried`);
       assert.equal(wrong, '0');
+      all += Number(tried);
     }
+    context.diagnostic(
+      `${storm.reloads} reloads of ${storm.pods} pods in ${seconds.toFixed(1)} s, in which these forked ${all / 2} times`,
+    );
   });
   test('keeps no more roles in the kernel than are of use', () => {
     const map = spawnSync('bpftool', ['-j', 'map', 'dump', 'pinned', '/sys/fs/bpf/jailrun/maps/roles'], {
