@@ -147,6 +147,12 @@ describe('a process that is enrolled', () => {
     enrolled('--pid', String(one.pid));
     assert.equal(await one.outcome(), 'held');
   });
+  test('is jailed in the thread of its that polls a ring, and in the workers of it', async () => {
+    const one = startSwarm('polled');
+    await one.says(/started/);
+    enrolled('--pid', String(one.pid));
+    assert.equal(await one.outcome(), 'held');
+  });
   test('takes its children along where that is asked for, whatever they start meanwhile', async () => {
     const one = startSwarm('children');
     await one.says(/started/);

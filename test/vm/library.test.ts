@@ -330,7 +330,7 @@ describe('attach', () => {
     const second = await library.attach();
     assert.deepEqual([first.already, second.already, second.current], [false, true, true]);
     const { attached, jailrun } = await status();
-    assert.deepEqual({ ...attached, already: true }, second);
+    assert.deepEqual({ ...attached, already: true, renewed: false, enrolled: [] }, second);
     assert.equal(attached?.build, jailrun.build);
     const maps = readdirSync('/sys/fs/bpf/jailrun/maps').length;
     assert.deepEqual(await library.detach(), { links: first.programs, maps, pods: 0 });
@@ -376,7 +376,7 @@ describe('another build of jailrun', () => {
   test('says that what is attached is not its own', () => {
     const says = (...words: string[]) =>
       spawnSync(join(other, 'jailrun'), ['status', ...words], { encoding: 'utf8' }).stdout;
-    assert.match(says(), /^Attached: .*, which is another jailrun's\.\nThey hold .*: jailrun detach && /m);
+    assert.match(says(), /^Attached: .*, which is another jailrun's\.\nThey hold .*: jailrun attach$/m);
     const { jailrun: own, attached }: Library.StatusReport = JSON.parse(says('--json'));
     assert.deepEqual([attached?.current, attached?.build === own.build], [false, false]);
   });

@@ -2,8 +2,22 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { act, attach, clearMap, detach, jailrun, leave, mapSize, run, until, writePolicy } from './jail.js';
+import {
+  act,
+  attach,
+  clearMap,
+  detach,
+  jailrun,
+  leave,
+  mapSize,
+  root,
+  run,
+  told,
+  until,
+  writePolicy,
+} from './jail.js';
 import { listSteps, runAround } from './steps.js';
 
 const policy = writePolicy(
@@ -254,7 +268,8 @@ roles:
     on-denial: kill
 `,
   );
-  const script = `cat ${secret}; echo $?; python3 -c "import threading; t = threading.Thread(target=open, args=('${secret}',)); t.start(); t.join(); print('alive')"; echo $?; cat /etc/shadow.none; echo $?`;
+  const swarm = `${join(root, 'build/swarm')} threads ${secret} /none /none`;
+  const script = `cat ${secret}; echo $?; ${swarm}; echo $?; cat /none; echo $?`;
   test('ends the process that is denied something, with all its threads, and no other', () => {
     const { stdout, denials } = run([
       '--policy',
@@ -266,14 +281,8 @@ roles:
       '-c',
       script,
     ]);
-    assert.equal(stdout, '137\n137\n1\n');
-    assert.deepEqual(
-      denials.map(({ command, target }) => [command, target]),
-      [
-        ['cat', secret],
-        ['python3', secret],
-      ],
-    );
+    assert.equal(stdout.replace('started\n', ''), '137\n137\n1\n');
+    assert.deepEqual(told(denials), [`cat read ${secret}`, `swarm read ${secret}`]);
   });
   test('ends the command itself, with the status of a signal', () => {
     assert.equal(run(['--policy', killing, '--role', 'killing', '--', '/bin/cat', secret]).signal, 'SIGKILL');
@@ -291,6 +300,6 @@ roles:
       `cat ${secret} >/dev/null; echo $?`,
     ]);
     assert.equal(stdout, '0\n');
-    assert.equal(denials.length, 1);
+    assert.ok(denials.length > 0 && denials.every(({ audit }) => audit));
   });
 });

@@ -11,7 +11,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/io_uring.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -24,6 +23,8 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "ring.h"
 
 static char **names;
 
@@ -204,11 +205,37 @@ static void ring(void)
 	waitpid(child, NULL, 0);
 }
 
+static void polled(void)
+{
+	struct io_uring_sqe request = {.opcode = IORING_OP_OPENAT,
+				       .fd = AT_FDCWD,
+				       .addr = (unsigned long)names[2],
+				       .open_flags = O_RDONLY};
+	struct ring ring;
+
+	must(make_ring(&ring, IORING_SETUP_SQPOLL) == 0, "io_uring_setup");
+	must(submit(&ring, request) >= 0, "the first request");
+	say("started\n");
+	while (!stopped()) {
+		int late = exists(names[3]);
+		int file = submit(&ring, request);
+
+		request.flags ^= IOSQE_ASYNC;
+		if (file < 0)
+			continue;
+		close(file);
+		if (!late)
+			continue;
+		say("escaped\n");
+		_exit(1);
+	}
+}
+
 static const struct {
 	const char *name;
 	void (*act)(void);
-} ways[] = {{"threads", threads}, {"children", children}, {"exec", exec},
-	    {"memory", memory},   {"tracer", tracer},     {"ring", ring}};
+} ways[] = {{"threads", threads}, {"children", children}, {"exec", exec},    {"memory", memory},
+	    {"tracer", tracer},   {"ring", ring},         {"polled", polled}};
 
 int main(int argc, char **argv)
 {
