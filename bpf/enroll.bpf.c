@@ -7,6 +7,10 @@
  * a watched cgroup is jailed at once, and no clone() that began before its process was enrolled ends outside:
  * the child is visible to sweeps by then.
  *
+ * cgroup_attach_task: from 6.4 on task storage comes out of a cache of a few for each CPU, which an interrupt
+ * fills again. css_set_move_task has them off for all threads of a process, so for the most of many there is
+ * none then; they are enrolled when all have moved, before the mover goes on.
+ *
  * cgroup_mkdir, cgroup_rmdir: a cgroup that is made anew in the place of one that was watched is watched from
  * its first task on, as that of a service which is restarted.
  *
@@ -17,11 +21,12 @@
 
 /*
  * What a jail begins as, since the stack has no room for one: [0] is for css_set_move_task, which nothing
- * interrupts, [1] for sweeps, which the launcher makes one at a time.
+ * interrupts, [1] for sweeps, which the launcher makes one at a time, [2] for cgroup_attach_task, which the
+ * kernel makes one at a time.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 2);
+	__uint(max_entries, 3);
 	__type(key, __u32);
 	__type(value, struct jail);
 } new_jails SEC(".maps");
@@ -112,6 +117,49 @@ int BPF_PROG(jr_css_set_move_task, struct task_struct *task, struct css_set *fro
 		pod = watched_pod(to->dfl_cgrp, 0);
 	if (pod && join_other(task, pod, 0))
 		__sync_fetch_and_add(&variables.missed, 1);
+	return 0;
+}
+
+struct bpf_iter_task {
+	__u64 opaque[3];
+} __attribute__((aligned(8)));
+
+extern struct task_struct *bpf_task_from_pid(int pid) __ksym;
+extern void bpf_task_release(struct task_struct *task) __ksym;
+extern int bpf_iter_task_new(struct bpf_iter_task *iterator, struct task_struct *task,
+			     unsigned int flags) __ksym;
+extern struct task_struct *bpf_iter_task_next(struct bpf_iter_task *iterator) __ksym;
+extern void bpf_iter_task_destroy(struct bpf_iter_task *iterator) __ksym;
+
+#define BPF_TASK_ITER_PROC_THREADS 2
+
+/* Only where the kernel has these functions (attach.ts); before, storage is allocated when it is asked for.
+ */
+SEC("fexit/cgroup_attach_task")
+int BPF_PROG(jr_cgroup_attach_task, struct cgroup *cgroup, struct task_struct *task)
+{
+	struct task_struct *self = bpf_get_current_task_btf();
+	struct task_struct *leader, *thread;
+	struct bpf_iter_task threads;
+	__u64 pod;
+
+	if (!variables.watched || task->flags & PF_KTHREAD || bpf_task_storage_get(&tasks, self, NULL, 0))
+		return 0;
+	pod = watched_pod(cgroup, 0);
+	if (!pod)
+		return 0;
+	leader = bpf_task_from_pid(task->pid);
+	if (!leader)
+		return 0;
+	bpf_iter_task_new(&threads, leader, BPF_TASK_ITER_PROC_THREADS);
+	while ((thread = bpf_iter_task_next(&threads))) {
+		if (thread->tgid != leader->tgid || bpf_task_storage_get(&tasks, thread, NULL, 0))
+			continue;
+		if (!join_other(thread, pod, 2))
+			__sync_fetch_and_add(&variables.missed, -1);
+	}
+	bpf_iter_task_destroy(&threads);
+	bpf_task_release(leader);
 	return 0;
 }
 

@@ -31,14 +31,14 @@ const isVmTest = (file) => file.startsWith('test/vm/');
  * The files that a guest runs. Linux 7.2 preempts tasks inside the kernel in every mode it has, so it skips
  * fmod_ret programs, and jailrun refuses to attach there: only the test of that refusal makes sense.
  * What a command notices of its start, what real programs need, how a host boots and at which step jailrun is killed
- * does not depend on the kernel, and takes long: that runs on one, attached as most hosts attach. Servers, the enrollment socket and the library are
- * asked on each kernel.
+ * does not depend on the kernel, and takes long: that runs on one, attached as most hosts attach. Servers, the library
+ * and what is enrolled do not depend on how the programs are attached.
  */
 function filesFor(kernel, lsm, files) {
   if (kernel === '7.2' && lsm === 'fmod_ret')
     return files.filter((file) => file === 'test/vm/attach.test.ts');
   if ((kernel === '6.12' && lsm === 'bpf') || files.length === 1) return files;
-  const servers = lsm === 'fmod_ret' ? '|library|nginx|network-(servers|programs)|serve' : '';
+  const servers = lsm === 'fmod_ret' ? '|enroll|library|nginx|network-(servers|programs)|serve|upgrade' : '';
   const elsewhere = new RegExp(
     `^test/vm/(crash|programs(-\\w+)?|systemd|transparent${servers})\\.test\\.ts$`,
   );

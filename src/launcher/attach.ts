@@ -191,6 +191,9 @@ interface Program {
   target?: string;
 }
 
+/** What a program cannot do without; it is for kernels that have it. */
+const needed: Record<string, string> = { jr_cgroup_attach_task: 'bpf_iter_task_new' };
+
 /**
  * The programs that this kernel gets attached, all others but iterators are not loaded. Of those whose name ends in a number of
  * arguments it gets the one that fits.
@@ -198,8 +201,8 @@ interface Program {
 export function choosePrograms(object: BpfObject, way: Way): Program[] {
   const attached = object.programs().filter(({ section }) => !section.startsWith('iter/'));
   const all = attached.map(({ name, section }): Program => {
-    const target = /^fentry\/(.+)$/.exec(section)?.[1];
-    if (target !== undefined) return { name, target };
+    const target = /^f(?:entry|exit)\/(.+)$/.exec(section)?.[1];
+    if (target !== undefined) return { name, target: needed[name] ?? target };
     const hook = /^lsm\/(.+)$/.exec(section)?.[1];
     if (hook === undefined) return { name };
     const wrapper = wrappers[hook] ?? `security_${hook}`;

@@ -136,6 +136,12 @@ describe('a process that is enrolled', () => {
     assert.ok(report.threads >= 3);
     assert.equal(await one.outcome(), 'held');
   });
+  test('is jailed whole where it has many threads', async () => {
+    const one = startSwarm('crowd');
+    await one.says(/started/);
+    assert.equal(enrolled('--pid', String(one.pid)).threads, 65);
+    assert.equal(await one.outcome(), 'held');
+  });
   test('is not jailed before', async () => {
     const one = startSwarm('threads');
     await one.says(/started/);
@@ -279,6 +285,14 @@ describe('a cgroup that is enrolled', () => {
     await one.says(/started/);
     moveTo(inner, one.pid);
     assert.equal(await one.outcome(), 'held');
+  });
+  test('jails a process of many threads whole', async () => {
+    enrolled('--cgroup', cgroups);
+    const one = startSwarm('crowd');
+    await one.says(/started/);
+    moveTo(inner, one.pid);
+    assert.equal(await one.outcome(), 'held');
+    assert.equal(JSON.parse(say('status', '--json').stdout).missed, 0);
   });
   test('jails what is forked while its parent moves there', async () => {
     enrolled('--cgroup', cgroups);

@@ -2,11 +2,15 @@
 /*
  * swarm WAY SECRET MARKER STOP: opens SECRET again and again, in one of these ways, until the file STOP is
  * there. Says "started" once it does. An open that succeeds although MARKER was there before it is an escape:
- * it says "escaped" and ends. Otherwise it says "held" at the end. threads   two threads, and others that
- * they start without end children  the same by fork(2), in children and grandchildren exec      a thread that
- * is not the first one executes this program, again and again memory    a child that has its parent's memory
- * but is no thread (CLONE_VM); says its own number and then the child's tracer    traces a child; says the
- * child's number ring      a child has a ring that its parent's thread polls; says the child's number
+ * it says "escaped" and ends. Otherwise it says "held" at the end.
+ *  - threads: two threads, and others that they start without end
+ *  - crowd: 64 threads that are there from the beginning
+ *  - children: the same by fork(2), in children and grandchildren
+ *  - exec: a thread that is not the first one executes this program, again and again
+ *  - memory: a child that has its parent's memory but is no thread (CLONE_VM); says the child's number
+ *  - tracer: traces a child; says the child's number
+ *  - ring: a child has a ring that its parent's thread polls; says the child's number
+ *  - polled: by a ring that a thread of its own polls, and by that ring's workers
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -96,6 +100,28 @@ static void threads(void)
 		pthread_create(others + i, NULL, start_threads, NULL);
 	say("started\n");
 	for (int i = 0; i < 2; i++)
+		pthread_join(others[i], NULL);
+}
+
+static void *reach_now_and_then(void *unused)
+{
+	while (!stopped()) {
+		usleep(20000);
+		reach();
+	}
+	return unused;
+}
+
+static void crowd(void)
+{
+	pthread_t others[64];
+
+	for (int i = 0; i < 64; i++) {
+		errno = pthread_create(others + i, NULL, reach_now_and_then, NULL);
+		must(!errno, "pthread_create");
+	}
+	say("started\n");
+	for (int i = 0; i < 64; i++)
 		pthread_join(others[i], NULL);
 }
 
@@ -234,8 +260,8 @@ static void polled(void)
 static const struct {
 	const char *name;
 	void (*act)(void);
-} ways[] = {{"threads", threads}, {"children", children}, {"exec", exec},    {"memory", memory},
-	    {"tracer", tracer},   {"ring", ring},         {"polled", polled}};
+} ways[] = {{"threads", threads}, {"crowd", crowd},   {"children", children}, {"exec", exec},
+	    {"memory", memory},   {"tracer", tracer}, {"ring", ring},         {"polled", polled}};
 
 int main(int argc, char **argv)
 {
