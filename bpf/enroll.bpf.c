@@ -54,6 +54,19 @@ static __noinline int join_other(struct task_struct *task, __u64 pod, __u32 inde
 	return !bpf_task_storage_get(&tasks, task, jail, BPF_LOCAL_STORAGE_GET_F_CREATE);
 }
 
+struct bpf_iter_task {
+	__u64 opaque[3];
+} __attribute__((aligned(8)));
+
+extern struct task_struct *bpf_task_from_pid(int pid) __ksym __weak;
+extern void bpf_task_release(struct task_struct *task) __ksym __weak;
+extern int bpf_iter_task_new(struct bpf_iter_task *iterator, struct task_struct *task,
+			     unsigned int flags) __ksym __weak;
+extern struct task_struct *bpf_iter_task_next(struct bpf_iter_task *iterator) __ksym __weak;
+extern void bpf_iter_task_destroy(struct bpf_iter_task *iterator) __ksym __weak;
+
+#define BPF_TASK_ITER_PROC_THREADS 2
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -115,23 +128,11 @@ int BPF_PROG(jr_css_set_move_task, struct task_struct *task, struct css_set *fro
 	/* Who is jailed does not jail others. */
 	else if (variables.watched && !mover)
 		pod = watched_pod(to->dfl_cgrp, 0);
-	if (pod && join_other(task, pod, 0))
+	/* What has moved is tried again by cgroup_attach_task, where there is that. */
+	if (pod && join_other(task, pod, 0) && !(from && bpf_core_type_exists(struct bpf_iter_task)))
 		__sync_fetch_and_add(&variables.missed, 1);
 	return 0;
 }
-
-struct bpf_iter_task {
-	__u64 opaque[3];
-} __attribute__((aligned(8)));
-
-extern struct task_struct *bpf_task_from_pid(int pid) __ksym;
-extern void bpf_task_release(struct task_struct *task) __ksym;
-extern int bpf_iter_task_new(struct bpf_iter_task *iterator, struct task_struct *task,
-			     unsigned int flags) __ksym;
-extern struct task_struct *bpf_iter_task_next(struct bpf_iter_task *iterator) __ksym;
-extern void bpf_iter_task_destroy(struct bpf_iter_task *iterator) __ksym;
-
-#define BPF_TASK_ITER_PROC_THREADS 2
 
 /* Only where the kernel has these functions (attach.ts); before, storage is allocated when it is asked for.
  */
@@ -155,8 +156,8 @@ int BPF_PROG(jr_cgroup_attach_task, struct cgroup *cgroup, struct task_struct *t
 	while ((thread = bpf_iter_task_next(&threads))) {
 		if (thread->tgid != leader->tgid || bpf_task_storage_get(&tasks, thread, NULL, 0))
 			continue;
-		if (!join_other(thread, pod, 2))
-			__sync_fetch_and_add(&variables.missed, -1);
+		if (join_other(thread, pod, 2))
+			__sync_fetch_and_add(&variables.missed, 1);
 	}
 	bpf_iter_task_destroy(&threads);
 	bpf_task_release(leader);

@@ -47,13 +47,19 @@ struct {
 	__type(value, struct enrolling);
 } enrolling SEC(".maps");
 
+/* False for most tasks: no file enrolls, and no earlier exec has left a note that would have to go. */
+static __always_inline bool may_enroll(void)
+{
+	return variables.executables || bpf_get_current_task_btf()->bpf_storage;
+}
+
 /* Notes the pod that the file enrolls in. Returns 1 where there is no room for that. */
 static __always_inline int note_enrolling(struct linux_binprm *bprm)
 {
 	struct task_struct *self = bpf_get_current_task_btf();
 	struct dentry *dentry = bprm->file->f_path.dentry;
 	bool first = bprm->interp == bprm->filename;
-	__u64 pod = executable_pod(dentry);
+	__u64 pod = variables.executables ? executable_pod(dentry) : 0;
 	struct enrolling *noted;
 
 	/* An interpreter enrolls as well, but a script before it. What an earlier exec left counts for
@@ -79,7 +85,7 @@ int BPF_PROG(jr_bprm_check_security, struct linux_binprm *bprm)
 	if (!jail) {
 		pod = pod_by_exec();
 		if (!pod)
-			return verdict(variables.executables && note_enrolling(bprm), EACCES);
+			return verdict(may_enroll() && note_enrolling(bprm), EACCES);
 		jail = join(pod);
 		if (!jail)
 			return verdict(1, EACCES);

@@ -426,6 +426,23 @@ except FileNotFoundError:
 os.execv('/bin/cat', ['cat', ${JSON.stringify(secret)}])`;
     assert.equal(spawnSync('python3', ['-uc', text], { encoding: 'utf8' }).stdout, 'secret\nsecret');
   });
+  test('does not jail by what an execution meant that failed when the file still enrolled', async () => {
+    const script = `${area}/broken`;
+    writeFileSync(script, '#!/nowhere\n', { mode: 0o755 });
+    const { pod } = enrolled('--exe', script);
+    const text = `import os
+try:
+    os.execv(${JSON.stringify(script)}, ['x'])
+except FileNotFoundError:
+    print('failed')
+input()
+os.execv('/bin/cat', ['cat', ${JSON.stringify(secret)}])`;
+    const one = new Running('python3', ['-uc', text]);
+    await one.says(/failed/);
+    say('unenroll', pod);
+    one.child.stdin?.write('\n');
+    await one.says(/(secret)/);
+  });
   test('jails by a symbolic link’s name what that leads to', () => {
     spawnSync('ln', ['-s', program, `${area}/symlink`]);
     enrolled('--exe', `${area}/symlink`);
