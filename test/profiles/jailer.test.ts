@@ -236,6 +236,26 @@ describe('a whole policy.json', () => {
     );
   });
 
+  test('enrolls by files and cgroups, of plain paths', () => {
+    const enrolling = (path: string) => ({
+      roles: standardRoles(false),
+      exec_enrollments: [{ executable_path: path, pod_id: 1000, role: 'webserver' }],
+      cgroup_enrollments: [{ cgroup_path: '/sys/fs/cgroup/x', pod_id: 2000, role: 'isolated' }],
+    });
+    assert.deepEqual(
+      parseJson(enrolling('/usr/bin/nginx')).enrollments?.map(({ kind, path, roles }) => [
+        kind,
+        path,
+        roles.map(({ value }) => value),
+      ]),
+      [
+        ['executable', '/usr/bin/nginx', ['webserver']],
+        ['cgroup', '/sys/fs/cgroup/x', ['isolated']],
+      ],
+    );
+    assert.match(problemsOf(enrolling('/usr/bin/*')), /^BAD_PATH exec_enrollments\[0\]\.executable_path: /);
+  });
+
   test('that is wrong is refused with lines like file:line:column: where: what is wrong; the mend', () => {
     assert.throws(() => parseText('{\n "roles": {},\n "podz": []\n}'), {
       name: 'PolicyError',
