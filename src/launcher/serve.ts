@@ -3,6 +3,7 @@
 // nothing or too much is let go of, so none of them keeps the others waiting for long.
 import { chmodSync, closeSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
+import { constants } from 'node:os';
 import { dirname } from 'node:path';
 import type { ResolvedRole } from '../profiles/policy.js';
 import { addon } from './addon.js';
@@ -157,6 +158,7 @@ class Server {
         const asked = { role: roles, var: request.vars };
         const stack = await findStack(asked, sources, '{"enroll":{"role":"NAME"}}');
         for (const role of stack) if (peer.uid !== 0) requireGrant(role, peer);
+        requireOneUser(peer);
         const marks = request.pod === undefined ? {} : { jailerPod: request.pod };
         const name = request.pod === undefined ? {} : { name: `pod-${request.pod}` };
         const report = enrollProcess(kernel, peer, {
@@ -165,6 +167,7 @@ class Server {
           stack,
           marks,
         });
+        endChanged(peer);
         this.log(
           report,
           `enrolled process ${peer.pid} of user ${peer.uid} in ${report.pod}, role ${report.role}`,
@@ -173,8 +176,8 @@ class Server {
       }
       case 'query': {
         const pod = podOf(kernel, request.pid);
-        if (peer.uid !== 0 && ownerOf(request.pid) !== peer.uid)
-          throw refused('Only root may ask about others.');
+        if (request.pid !== peer.pid && (jailed || (peer.uid !== 0 && ownerOf(request.pid) !== peer.uid)))
+          throw refused('Only root may ask about others, and that only where it is not jailed.');
         if (!pod) throw new JailrunError('NO_POD', `Process ${request.pid} is not jailed.`);
         if (request.own)
           return JSON.stringify({
@@ -204,6 +207,34 @@ class Server {
         return '"Success"';
       }
     }
+  }
+}
+
+/**
+ * Throws where the caller is not, in all ways, the user that connected. A set-id program that somebody else's jail
+ * is put around could go on with rights that it fails to drop there (prctl(2), PR_SET_NO_NEW_PRIVS).
+ */
+function requireOneUser({ pid, uid }: Peer): void {
+  const uids = /^Uid:\s*(.+)$/m.exec(statusOf(pid))?.[1]?.split(/\s+/) ?? [];
+  if (uids.length !== 4 || uids.some((one) => Number(one) !== uid))
+    throw refused(`Process ${pid} acts for more users than ${uid}, who asked. Ask as one user.`);
+}
+
+/** Whoever became somebody else while it was enrolled is killed: its jail is around the wrong program. */
+function endChanged(peer: Peer): void {
+  try {
+    requireOneUser(peer);
+  } catch (error) {
+    addon.pidfdSignal(peer.pidfd, constants.signals.SIGKILL);
+    throw error;
+  }
+}
+
+function statusOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/status`, 'utf8');
+  } catch {
+    throw refused('The client has gone.');
   }
 }
 

@@ -137,8 +137,10 @@ print(ask({"Query": {"pid": os.getpid()}}))
 ask({"enroll": {"role": "held"}})
 print(ask({"Enroll": {"pod_id": 1, "role_id": 2}}))
 print(ask({"RemoveExecutable": {"executable_path": "/bin/sh"}}))
-print(reads())`;
-    const [twice = '', freed = '', reads] = python(script);
+print(reads())
+print(ask({"Query": {"pid": 1}}))`;
+    const [twice = '', freed = '', reads, other = ''] = python(script);
+    assert.match(other, /^\{"Error":"Only root may ask/);
     assert.match(twice, /^\{"Error":"This process is jailed already/);
     assert.match(freed, /^\{"Error":"What is jailed can ask for nothing/);
     assert.equal(reads, 'False');
@@ -161,6 +163,13 @@ describe('a user', () => {
       'become(1002)\nprint(ask({"Enroll": {"pod_id": 1, "role_id": 821}}))\nprint(reads())',
     );
     assert.match(otherUser, refused);
+    assert.equal(reads, 'True');
+  });
+  test('is not jailed while it acts for another one, too, as a set-id program does', () => {
+    const [answer = '', reads] = python(
+      'os.setresuid(1002, 1001, 1001)\nprint(ask({"Enroll": {"pod_id": 1, "role_id": 821}}))\nprint(reads())',
+    );
+    assert.match(answer, /^\{"Error":"Process \d+ acts for more users than 1001/);
     assert.equal(reads, 'True');
   });
   test('enrolls no files and cgroups, and asks about no others', () => {
