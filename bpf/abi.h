@@ -20,7 +20,7 @@ typedef unsigned long long __u64;
 #endif
 
 enum jr_limit {
-	JR_LAYOUT = 7,
+	JR_LAYOUT = 8,
 	JR_MAX_PODS = 32768,
 	JR_MAX_ROLES = 32768,
 	JR_MAX_DEPTH = 128, /* components between a file and its super block's root */
@@ -37,6 +37,7 @@ enum jr_limit {
 	JR_MAX_IPC = 1 << 16,      /* objects of System V that jails made */
 	JR_MAX_WATCHED = 4096,     /* cgroups whose tasks are enrolled */
 	JR_MAX_EXECUTABLES = 8192, /* entries of `executables`, two for each file */
+	JR_MAX_CONTAINERS = 16384,
 };
 
 /* What a files, exec or network section says. */
@@ -390,6 +391,8 @@ struct jr_variables {
 	__u64 memory;         /* the programs' own: the memory of the process that is enrolled */
 	__u32 sweep;          /* enum jr_sweep */
 	__u32 missed;         /* the programs' own: tasks that could not be enrolled */
+	__u32 containers;     /* entries of `containers`; 0: nobody looks there */
+	__u32 pad;
 };
 
 /*
@@ -402,6 +405,21 @@ struct jr_executable {
 	__u32 device;
 	__u32 generation;
 	char name[JR_MAX_NAME]; /* unused bytes are zero */
+};
+
+/*
+ * containers: the pod of a container, by its cgroup's id. Its runtime works in that cgroup, too, until it
+ * executes the container's command, so only such an exec is enrolled: one by a task whose root directory is
+ * not the one that the runtime began with. Where the container has the same one as its own, every exec is.
+ */
+struct jr_container {
+	__u64 pod;
+	__u64 runtime_inode;
+	__u64 root_inode;
+	__u32 runtime_device;
+	__u32 root_device;
+	__u32 runtime_generation;
+	__u32 root_generation;
 };
 
 /* watched_names: the pod that a cgroup enrolls into as soon as it is made, by its parent's id and its name.

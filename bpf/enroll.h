@@ -21,6 +21,14 @@ struct {
 	__type(value, __u64);
 } executables SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, JR_MAX_CONTAINERS);
+	__type(key, __u64);
+	__type(value, struct jr_container);
+} containers SEC(".maps");
+
 /* What a task is held by from now on. */
 static __always_inline void begin_jail(struct jail *jail, __u64 pod, __u64 policy, struct held *held,
 				       struct jr_role *role)
@@ -68,6 +76,47 @@ static __noinline __u64 watched_pod(struct cgroup *cgroup, __u64 request_cgroup)
 
 	bpf_loop(CGROUP_LEVELS, look_at_cgroup, &ancestry, 0);
 	return ancestry.pod;
+}
+
+struct container_search {
+	struct cgroup *cgroup;
+	struct jr_container found;
+};
+
+/* bpf_loop callback: looks at one cgroup and goes to its parent. */
+static long look_for_container(__u32 i, void *context)
+{
+	struct container_search *search = context;
+	struct cgroup *cgroup = search->cgroup;
+	__u64 id = BPF_CORE_READ(cgroup, kn, id);
+	struct jr_container *container = bpf_map_lookup_elem(&containers, &id);
+
+	if (container) {
+		search->found = *container;
+		return 1;
+	}
+	search->cgroup = (struct cgroup *)BPF_CORE_READ(cgroup, self.parent);
+	return !search->cgroup;
+}
+
+/* The pod of the container in whose cgroup, or below it, the running task executes a program; 0: none. */
+static __noinline __u64 container_pod(struct task_struct *self)
+{
+	struct container_search search = {.cgroup = BPF_CORE_READ(self, cgroups, dfl_cgrp)};
+	const struct jr_container *found = &search.found;
+	struct dentry *dentry = BPF_CORE_READ(self, fs, root.dentry);
+	struct inode *inode = BPF_CORE_READ(dentry, d_inode);
+	__u64 number = BPF_CORE_READ(inode, i_ino);
+	__u32 device = BPF_CORE_READ(inode, i_sb, s_dev);
+	__u32 generation = BPF_CORE_READ(inode, i_generation);
+
+	bpf_loop(CGROUP_LEVELS, look_for_container, &search, 0);
+	if (number == found->runtime_inode && device == found->runtime_device &&
+	    generation == found->runtime_generation &&
+	    (number != found->root_inode || device != found->root_device ||
+	     generation != found->root_generation))
+		return 0;
+	return found->pod;
 }
 
 /*

@@ -31,6 +31,8 @@ static __always_inline __u64 pod_by_exec(void)
 	pod = 0;
 	if (variables.watched && variables.missed)
 		pod = watched_pod(self->cgroups->dfl_cgrp, 0);
+	if (!pod && variables.containers)
+		pod = container_pod(self);
 	return pod;
 }
 

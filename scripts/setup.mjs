@@ -12,6 +12,7 @@ const packages = {
   build: ['bpftool', 'clang-14', 'g++', 'gcc', 'libbpf-dev', 'libc6-dev', 'make', 'python3'],
   check: ['clang-format-14', 'curl', 'git', 'iproute2', 'nginx-light', 'procps', 'strace'],
   servers: ['postgresql', 'redis-server'],
+  containers: ['crun', 'podman', 'runc'],
   tools: [
     ...['at', 'cron', 'dbus', 'gdb', 'iputils-ping', 'luajit', 'openjdk-17-jre-headless', 'sudo', 'systemd'],
   ],
@@ -40,7 +41,7 @@ export async function setup({ vm, bench = false, kernels = series }) {
   await installPackages([
     ...packages.build,
     ...packages.check,
-    ...(vm ? [...packages.vm, ...packages.servers, ...packages.tools] : []),
+    ...(vm ? [...packages.vm, ...packages.servers, ...packages.containers, ...packages.tools] : []),
     ...(bench ? packages.bench : []),
   ]);
   await installNodeModules();

@@ -6,7 +6,7 @@ function put(bytes: Uint8Array, at: number, length: number, value: Uint8Array): 
 }
 
 export const Limit = {
-  LAYOUT: 7,
+  LAYOUT: 8,
   MAX_PODS: 32768,
   MAX_ROLES: 32768,
   MAX_DEPTH: 128,
@@ -23,6 +23,7 @@ export const Limit = {
   MAX_IPC: 65536,
   MAX_WATCHED: 4096,
   MAX_EXECUTABLES: 8192,
+  MAX_CONTAINERS: 16384,
 } as const;
 export type Limit = (typeof Limit)[keyof typeof Limit];
 
@@ -411,11 +412,12 @@ export interface Variables {
   memory: bigint;
   sweep: number;
   missed: number;
+  containers: number;
 }
 export const Variables = {
-  size: 56,
+  size: 64,
   encode(value: Variables): Uint8Array {
-    const bytes = new Uint8Array(56);
+    const bytes = new Uint8Array(64);
     const view = new DataView(bytes.buffer);
     view.setBigUint64(0, value.policy, true);
     view.setUint32(8, value.watched, true);
@@ -426,10 +428,11 @@ export const Variables = {
     view.setBigUint64(40, value.memory, true);
     view.setUint32(48, value.sweep, true);
     view.setUint32(52, value.missed, true);
+    view.setUint32(56, value.containers, true);
     return bytes;
   },
   decode(bytes: Uint8Array): Variables {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, 56);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 64);
     return {
       policy: view.getBigUint64(0, true),
       watched: view.getUint32(8, true),
@@ -440,6 +443,7 @@ export const Variables = {
       memory: view.getBigUint64(40, true),
       sweep: view.getUint32(48, true),
       missed: view.getUint32(52, true),
+      containers: view.getUint32(56, true),
     };
   },
 } as const;
@@ -468,6 +472,43 @@ export const Executable = {
       device: view.getUint32(8, true),
       generation: view.getUint32(12, true),
       name: new Uint8Array(bytes.subarray(16, 136)),
+    };
+  },
+} as const;
+
+export interface Container {
+  pod: bigint;
+  runtimeInode: bigint;
+  rootInode: bigint;
+  runtimeDevice: number;
+  rootDevice: number;
+  runtimeGeneration: number;
+  rootGeneration: number;
+}
+export const Container = {
+  size: 40,
+  encode(value: Container): Uint8Array {
+    const bytes = new Uint8Array(40);
+    const view = new DataView(bytes.buffer);
+    view.setBigUint64(0, value.pod, true);
+    view.setBigUint64(8, value.runtimeInode, true);
+    view.setBigUint64(16, value.rootInode, true);
+    view.setUint32(24, value.runtimeDevice, true);
+    view.setUint32(28, value.rootDevice, true);
+    view.setUint32(32, value.runtimeGeneration, true);
+    view.setUint32(36, value.rootGeneration, true);
+    return bytes;
+  },
+  decode(bytes: Uint8Array): Container {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 40);
+    return {
+      pod: view.getBigUint64(0, true),
+      runtimeInode: view.getBigUint64(8, true),
+      rootInode: view.getBigUint64(16, true),
+      runtimeDevice: view.getUint32(24, true),
+      rootDevice: view.getUint32(28, true),
+      runtimeGeneration: view.getUint32(32, true),
+      rootGeneration: view.getUint32(36, true),
     };
   },
 } as const;

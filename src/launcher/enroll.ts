@@ -42,6 +42,7 @@ import {
   type PolicySources,
   type StackRequest,
   sourcesHere,
+  type View,
 } from './role.js';
 import { printable } from './verdict.js';
 
@@ -71,8 +72,10 @@ export interface EnrollReport {
 }
 
 /** Something to enroll, checked and held so that its name cannot come to mean another thing. */
-interface Target {
+export interface Target {
   enrolls: Enrolls;
+  /** What the role's paths are meant on; this host's file systems unless said. */
+  view?: View;
   /** What the pod is named after, and what `ps` calls its command. */
   label: string;
   /** Throws a JailrunError where it must not be enrolled. */
@@ -106,7 +109,7 @@ async function openOrAttach(target: Target): Promise<Kernel> {
 }
 
 /** What is to be enrolled, and how. `enrollTarget` closes the target. */
-interface Enrolling {
+export interface Enrolling {
   request: StackRequest & Pick<EnrollRequest, 'audit' | 'name'>;
   sources: PolicySources;
   stack: readonly ResolvedRole[];
@@ -114,10 +117,13 @@ interface Enrolling {
   marks?: Pick<PodHeader, 'byPolicy' | 'jailerPod'>;
 }
 
-function enrollTarget(kernel: Kernel, { request, sources, stack, target, marks }: Enrolling): EnrollReport {
+export function enrollTarget(
+  kernel: Kernel,
+  { request, sources, stack, target, marks }: Enrolling,
+): EnrollReport {
   try {
     const audit = request.audit === true;
-    const role = compileStack(stack, kernel);
+    const role = compileStack(stack, kernel, target.view);
     const name = podName(request.name ?? target.label);
     const pod = makeEnrolledPod({
       ...heldRole(stack, role),
@@ -307,7 +313,7 @@ function nameOf(pid: number): string {
   }
 }
 
-function jailedAlready(what: string, id: bigint): JailrunError {
+export function jailedAlready(what: string, id: bigint): JailrunError {
   const pod = listPods().find((one) => one.id === id);
   return new JailrunError(
     'ENROLLED',
@@ -491,6 +497,8 @@ export function unenroll(wanted: string): string {
   if (kernel) removeDeadPods(kernel);
   const pod = kernel && findPod(wanted);
   if (!pod) throw new JailrunError('NO_POD', `No pod ${printable(wanted)} lives. See: jailrun ps`);
+  if (pod.enrolls && 'container' in pod.enrolls)
+    throw new JailrunError('USAGE', `Pod ${pod.name} is a container’s, and ends with that.`);
   if (!pod.enrolls || 'process' in pod.enrolls)
     throw new JailrunError(
       'USAGE',

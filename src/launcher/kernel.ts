@@ -4,6 +4,7 @@ import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, 
 import { dirname, join } from 'node:path';
 import {
   CgroupName,
+  Container,
   Counters,
   Denial,
   DenialKey,
@@ -95,6 +96,7 @@ const mapNames = [
   'watched_cgroups',
   'watched_names',
   'executables',
+  'containers',
 ] as const;
 type MapName = (typeof mapNames)[number];
 
@@ -410,12 +412,44 @@ export class Kernel {
     return pod && idOf(pod);
   }
 
+  /**
+   * From now on who executes a program in this cgroup or below is enrolled in the pod; but not its runtime, whose
+   * root directory another one is than the container's. Throws a JailrunError MAP_FULL.
+   */
+  enrollContainer(
+    pod: bigint,
+    cgroup: bigint,
+    { runtime, root }: Record<'runtime' | 'root', Executable>,
+  ): void {
+    const entry = Container.encode({
+      pod,
+      runtimeInode: runtime.inode,
+      rootInode: root.inode,
+      runtimeDevice: runtime.device,
+      rootDevice: root.device,
+      runtimeGeneration: runtime.generation,
+      rootGeneration: root.generation,
+    });
+    withLock(this.places, () => {
+      // First, so that whoever is killed here leaves no entry that nobody looks for. Counting anew takes a call each.
+      this.#setVariables({ containers: this.#variables().containers + 1 });
+      this.#update('containers', keyOf(cgroup), entry);
+    });
+  }
+
+  /** The pod of the container that has this cgroup; undefined for none. */
+  podOfContainer(cgroup: bigint): bigint | undefined {
+    const entry = addon.mapLookup(this.mapFd('containers'), keyOf(cgroup));
+    return entry && Container.decode(entry).pod;
+  }
+
   /** From now on nothing is enrolled in the pod. What is in it stays there. */
   stopEnrolling(pod: bigint): void {
     withLock(this.places, () => {
-      for (const map of ['watched_names', 'watched_cgroups', 'executables'] as const)
+      for (const map of ['watched_names', 'watched_cgroups', 'executables', 'containers'] as const)
         for (const key of this.#keys(map)) {
           const value = addon.mapLookup(this.mapFd(map), key);
+          // The pod comes first in each of them.
           if (value && idOf(value) === pod) addon.mapDelete(this.mapFd(map), key);
         }
       this.#countEnrollments();
@@ -424,7 +458,8 @@ export class Kernel {
 
   #countEnrollments(): void {
     const watched = this.#keys('watched_names').length + this.#keys('watched_cgroups').length;
-    this.#setVariables({ watched, executables: this.#keys('executables').length });
+    const [executables, containers] = [this.#keys('executables').length, this.#keys('containers').length];
+    this.#setVariables({ watched, executables, containers });
   }
 
   /** Removes a pod whose last task is gone. A pod that is not there is no error. */

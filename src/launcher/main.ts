@@ -176,6 +176,12 @@ Example: jailrun --role webserver -- nginx -g 'daemon off;'`,
       print([], false, () => [`Enrolls nothing more: ${unenroll(pod)}`]);
     });
   program
+    .command('oci-hook')
+    .description('jail a container: a hook for OCI runtimes, which write its state to standard input')
+    .action(async () => {
+      await (await import('./oci.js')).ociHook();
+    });
+  program
     .command('serve')
     .description('enroll who asks for it by a socket, as policies let them')
     .option(

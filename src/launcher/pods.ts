@@ -22,11 +22,13 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { EnrolledPod } from '../abi.js';
+import type { Mount } from '../profiles/mounts.js';
 import type { CompiledMember } from '../profiles/stack.js';
 import { addon } from './addon.js';
 import { isPopulated, makeCgroup, ownCgroup, removeCgroup } from './cgroup.js';
@@ -63,7 +65,24 @@ export interface RoleRequest extends PolicySources {
 }
 
 /** What a pod enrolls that is not started in it. */
-export type Enrolls = { process: number } | { cgroup: string } | { executable: string };
+export type Enrolls =
+  | { process: number }
+  | { cgroup: string }
+  | { executable: string }
+  | { container: ContainerPlace };
+
+/** A container, and what its role's paths are meant on. */
+export interface ContainerPlace {
+  /** As its runtime calls it. */
+  id: string;
+  /** The directory of its cgroup, and that one's id in decimal. */
+  cgroup: string;
+  cgroupId: string;
+  /** Its root directory as stat(2) has it, in decimal, by which a process of its own is known. */
+  root: { dev: string; ino: string };
+  /** Its mount table as it began. */
+  mounts: Mount[];
+}
 
 /** What the first line of a state file says. */
 export interface PodHeader extends HeldRole {
@@ -324,7 +343,13 @@ function endsEnrolled(
 /** Whether more may be enrolled, or the process that was enrolled lives. */
 function goesOn(kernel: Kernel, id: bigint, enrolls: Enrolls): boolean {
   if ('process' in enrolls) return kernel.podOfProcess(enrolls.process) === id;
+  if ('container' in enrolls) return isThere(enrolls.container) && isPopulated(enrolls.container.cgroup);
   return 'executable' in enrolls || existsSync(dirname(enrolls.cgroup));
+}
+
+/** Another container's cgroup may have the same place. */
+function isThere({ cgroup, cgroupId }: ContainerPlace): boolean {
+  return String(statSync(cgroup, { bigint: true, throwIfNoEntry: false })?.ino) === cgroupId;
 }
 
 /** The same on the way to a command: a part of them where there are very many. */

@@ -3,6 +3,7 @@
 import { TaskFlag } from '../abi.js';
 import type { CompiledRole } from '../profiles/compile.js';
 import type { ResolvedRole } from '../profiles/policy.js';
+import { viewOfContainer } from './container.js';
 import { applyEnrollments, type EnrollmentPlan, planEnrollments } from './enroll.js';
 import { JailrunError } from './error.js';
 import { type Kernel, openPins } from './kernel.js';
@@ -16,7 +17,7 @@ import {
   type RoleRequest,
   removeDeadPods,
 } from './pods.js';
-import { compileStack, findStack, heldRole, isAudited, sourcesHere } from './role.js';
+import { compileStack, findStack, heldRole, hostView, isAudited, sourcesHere, type View } from './role.js';
 import { mayGain } from './run.js';
 
 export interface ReloadRequest {
@@ -76,7 +77,7 @@ async function planChanges(kernel: Kernel): Promise<Change[]> {
     const entry = pod.id === undefined ? undefined : entries.get(pod.id);
     if (!entry) continue;
     try {
-      changes.push(planChange(await findRole(pod.request), { ...pod, id: entry.id }, entry));
+      changes.push(planChange(await findRole(pod), { ...pod, id: entry.id }, entry));
     } catch (error) {
       if (!(error instanceof JailrunError)) throw error;
       faults.set(error.message, [...(faults.get(error.message) ?? []), pod.name]);
@@ -98,16 +99,20 @@ interface Found {
 }
 
 /** Pods that asked for the same get the same, even if a policy is written meanwhile, and it is compiled once. */
-function roleFinder(kernel: Kernel): (request: RoleRequest) => Promise<Found> {
+function roleFinder(kernel: Kernel): (pod: PodState) => Promise<Found> {
   const found = new Map<string, Promise<Found>>();
-  const find = async (request: Omit<RoleRequest, 'audit' | 'gains'>): Promise<Found> => {
+  const find = async (request: Omit<RoleRequest, 'audit' | 'gains'>, view: View): Promise<Found> => {
     const stack = await findStack(request, request, 'jailrun --role NAME -- COMMAND');
-    const compiled = compileStack(stack, kernel);
+    const compiled = compileStack(stack, kernel, view);
     return { stack, compiled, held: heldRole(stack, compiled) };
   };
-  return ({ audit, gains, ...request }) => {
+  return (pod) => {
+    const { audit, gains, ...request } = pod.request;
+    const { enrolls } = pod;
+    const container = enrolls && 'container' in enrolls ? enrolls.container : undefined;
+    if (container) return find(request, viewOfContainer(container, pod, kernel));
     const key = JSON.stringify(request);
-    const role = found.get(key) ?? find(request);
+    const role = found.get(key) ?? find(request, hostView());
     found.set(key, role);
     return role;
   };

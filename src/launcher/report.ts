@@ -129,9 +129,13 @@ export function describeDenial(denial: Denial, pod: PodHeader, mounts: Mount[]):
   };
 }
 
-/** The same for a pod's own record, with the mount table of this process and the roles that held it then. */
+/** The same for a pod's own record, with the mount table of this process, or of its container, and the roles that held it then. */
 export function describeDenials(denials: readonly Denial[], pod: PodState): DenialReport[] {
-  const mounts = parseMountinfo(readFileSync('/proc/self/mountinfo'));
+  const { enrolls } = pod;
+  const mounts =
+    enrolls && 'container' in enrolls
+      ? enrolls.container.mounts
+      : parseMountinfo(readFileSync('/proc/self/mountinfo'));
   return denials.map((denial) => describeDenial(denial, { ...pod, ...heldRoleOf(pod, denial.role) }, mounts));
 }
 
@@ -247,7 +251,9 @@ export function reportDenials(statePath: string): void {
   if (!pod?.id) return;
   const { denials, lost } = readDenials(POD_COUNTERS_FD, POD_DENIALS_FD, pod.id);
   const reports = describeDenials(denials, pod);
-  const lines = pod.json ? jsonLines(reports, lost) : textLines(pod, reports, lost);
+  const lines = pod.json
+    ? jsonLines(reports, lost)
+    : denialLines(pod, reports, lost).map((line) => `jailrun: ${line}`);
   process.stderr.write(lines.map((line) => `${line}\n`).join(''));
 }
 
@@ -257,7 +263,8 @@ function jsonLines(reports: DenialReport[], lost: number): string[] {
   return rows.map((row) => JSON.stringify(row));
 }
 
-function textLines(pod: PodHeader, reports: DenialReport[], lost: number): string[] {
+/** For people: each denial once, with how often it was. */
+export function denialLines(pod: PodHeader, reports: DenialReport[], lost: number): string[] {
   const seen = new Map<string, { report: DenialReport; count: number }>();
   for (const report of reports) {
     const key = [report.operation, report.target, report.command, report.error, report.audit].join('\0');
@@ -265,8 +272,7 @@ function textLines(pod: PodHeader, reports: DenialReport[], lost: number): strin
     if (same) same.count += report.count;
     else seen.set(key, { report, count: report.count });
   }
-  const lines = [...seen.values()].map(({ report, count }) => `jailrun: ${formatDenial(report, count)}`);
-  if (lost > 0)
-    lines.push(`jailrun: ${lost} more denials of pod ${pod.name} were not kept and are not shown`);
+  const lines = [...seen.values()].map(({ report, count }) => formatDenial(report, count));
+  if (lost > 0) lines.push(`${lost} more denials of pod ${pod.name} were not kept and are not shown`);
   return lines;
 }

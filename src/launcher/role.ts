@@ -8,8 +8,8 @@ import { type CompiledRole, compile } from '../profiles/compile.js';
 import { lenientLinkReader, linkReader, readPolicies } from '../profiles/load.js';
 import { locate, type ReadLink } from '../profiles/locate.js';
 import { type Mount, parseMountinfo } from '../profiles/mounts.js';
-import { type Enrollment, PolicyError, type ResolvedRole } from '../profiles/policy.js';
-import { enrollmentsOf, resolve } from '../profiles/resolve.js';
+import { type ContainerPolicy, type Enrollment, PolicyError, type ResolvedRole } from '../profiles/policy.js';
+import { containersOf, enrollmentsOf, resolve } from '../profiles/resolve.js';
 import { bindVariables } from '../profiles/rulepath.js';
 import { nearest } from '../profiles/spelling.js';
 import { maxStack } from '../profiles/stack.js';
@@ -122,8 +122,13 @@ export async function roleOfId(id: number, sources: PolicySources): Promise<Reso
 export const enrollmentsInUse = async (sources: PolicySources): Promise<Enrollment[]> =>
   (await rolesInUse(sources)).enrollments;
 
+/** Which roles the policies give containers; undefined where none says anything. Throws a JailrunError POLICY. */
+export const containersInUse = async (sources: PolicySources): Promise<ContainerPolicy | undefined> =>
+  (await rolesInUse(sources)).containers;
+
 interface InUse extends Pick<BuiltIn, 'names' | 'role'> {
   enrollments: Enrollment[];
+  containers?: ContainerPolicy;
 }
 
 /** Where nobody wrote a policy, a role is read when it is asked for, and no other. */
@@ -140,10 +145,12 @@ async function rolesInUse({ policy, environment }: PolicySources): Promise<InUse
     const { parse } = await import('../profiles/parse.js');
     const policies = files.map(({ source, file }) => parse(source, file));
     const roles = resolve([...builtIn.policies(), ...policies]);
+    const containers = containersOf(policies);
     return {
       names: [...roles.keys()],
       role: (name) => roles.get(name),
       enrollments: enrollmentsOf(policies),
+      ...(containers && { containers }),
     };
   } catch (error) {
     throw asJailrunError(error);
@@ -155,12 +162,27 @@ export function readBuiltIn(): BuiltIn {
   return decodeBuiltIn(readFileSync(join(distDirectory, 'roles.jsonl'), 'utf8'));
 }
 
-/** Compiles the stack for the mount table of this process, to be enforced. Throws a JailrunError POLICY. */
-export function compileStack(stack: readonly ResolvedRole[], kernel: Kernel): CompiledRole {
+/** The file systems that paths are meant on: this host's, or a container's. */
+export interface View {
+  /** With epochs. */
+  mounts(kernel: Kernel): Mount[];
+  readLink: ReadLink;
+}
+
+export const hostView = (): View => ({
+  mounts: (kernel) => kernel.readMounts(hostMounts),
+  readLink: linkReader(),
+});
+
+/** Compiles the stack to be enforced. Throws a JailrunError POLICY. */
+export function compileStack(
+  stack: readonly ResolvedRole[],
+  kernel: Kernel,
+  view = hostView(),
+): CompiledRole {
   try {
     const hasPaths = stack.some(({ paths }) => paths.length > 0);
-    const mounts = hasPaths ? kernel.readMounts(hostMounts) : [];
-    return compileHere(stack, mounts, linkReader());
+    return compileHere(stack, hasPaths ? view.mounts(kernel) : [], view.readLink);
   } catch (error) {
     throw asJailrunError(error);
   }

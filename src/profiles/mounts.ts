@@ -110,6 +110,23 @@ function ancestors(path: string): string[] {
 }
 
 /**
+ * The mount table as whoever has `root` as its root directory sees it: a byte string, a path without symbolic
+ * links. Undefined where the table does not tell what is there.
+ */
+export function mountsBelow(root: string, mounts: readonly Mount[]): Mount[] | undefined {
+  const visible = visibleMounts(mounts);
+  const points = new Map(visible.map((mount) => [mount.mountPoint, mount]));
+  const covering = points.get(nearestPoint(root, points) ?? '');
+  if (!covering || !hasPaths(covering)) return undefined;
+  const inside = join(covering.root, below(root, covering.mountPoint) ?? '');
+  const deeper = visible.flatMap((mount) => {
+    const point = below(mount.mountPoint, root);
+    return point ? [{ ...mount, mountPoint: point }] : [];
+  });
+  return [{ ...covering, root: inside, mountPoint: '/' }, ...deeper];
+}
+
+/**
  * Whether the objects below a mount's root have known paths on their file system. Not so for an object
  * of its own (nsfs: `net:[4026531840]`), for a directory that was removed while mounted (the kernel
  * appends `//deleted`; what has its old name now is another object), and for a cgroup outside of the

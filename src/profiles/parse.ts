@@ -8,6 +8,7 @@ import { type Entry, type Reader, readDocument, type Shape } from './document.js
 import { isJailer, readJailer } from './jailer.js';
 import { canonicalTarget, readTarget } from './network.js';
 import type {
+  ContainerPolicy,
   Enrollment,
   NetworkList,
   PathList,
@@ -21,7 +22,7 @@ import { noSuchPower, powers } from './powers.js';
 import { checkPath, type Fault } from './rulepath.js';
 
 const policyShape: Shape = {
-  known: ['version', 'sets', 'roles', 'cgroups', 'executables'],
+  known: ['version', 'sets', 'roles', 'cgroups', 'executables', 'containers'],
   required: ['version'],
 };
 const roleShape: Shape = {
@@ -41,6 +42,7 @@ const roleShape: Shape = {
   ],
   required: ['id'],
 };
+const containersShape: Shape = { known: ['default', 'roles'] };
 const filesShape: Shape = { known: ['read', 'write', 'deny'] };
 const enrollShape: Shape = { known: ['users', 'groups'] };
 const networkShape: Shape = { known: ['bind', 'connect', 'deny'] };
@@ -80,7 +82,7 @@ function readPolicy(reader: Reader, contents: Node | null): Policy {
       'EMPTY',
       version.place,
       '',
-      'the policy defines nothing; add sets, roles, cgroups or executables',
+      'the policy defines nothing; add sets, roles, cgroups, executables or containers',
     );
   if (sets) policy.sets = readNamed(reader, sets, readSet);
   if (roles) policy.roles = readNamed(reader, roles, readRole);
@@ -89,16 +91,34 @@ function readPolicy(reader: Reader, contents: Node | null): Policy {
     return entry ? readEnrollments(reader, entry, key === 'cgroups' ? 'cgroup' : 'executable') : [];
   });
   if (enrollments.length > 0) policy.enrollments = enrollments;
+  const containers = entries.get('containers');
+  if (containers) policy.containers = readContainers(reader, containers);
   return policy;
+}
+
+function readContainers(reader: Reader, { place, value, where }: Entry): ContainerPolicy {
+  const entries = reader.entries(value, where, containersShape);
+  const [standard, roles] = [entries.get('default'), entries.get('roles')];
+  const isWord = (entry: Entry, word: string): boolean => isScalar(entry.value) && entry.value.value === word;
+  return {
+    ...place,
+    ...(standard && !isWord(standard, 'none') && { default: readRoleNames(reader, standard) }),
+    ...(roles && {
+      roles: isWord(roles, 'any') ? 'any' : reader.list(roles.value, roles.where, (text) => text),
+    }),
+  };
+}
+
+/** One role, or a stack. */
+function readRoleNames(reader: Reader, { value, where }: Entry): Written<string>[] {
+  if (isSeq(value)) return reader.list(value, where, (text) => text);
+  const text = reader.text(value, where);
+  return text === undefined ? [] : [{ ...reader.placeOf(value), value: text }];
 }
 
 function readEnrollments(reader: Reader, { value, where }: Entry, kind: Enrollment['kind']): Enrollment[] {
   return [...reader.entries(value, where)].flatMap(([path, entry]) => {
-    const roles = isSeq(entry.value)
-      ? reader.list(entry.value, entry.where, (text) => text)
-      : [reader.text(entry.value, entry.where)].flatMap((text) =>
-          text === undefined ? [] : [{ ...reader.placeOf(entry.value), value: text }],
-        );
+    const roles = readRoleNames(reader, entry);
     if (!isPlainPath(path)) {
       reader.report('BAD_PATH', entry.place, entry.where, notPlain);
       return [];

@@ -69,6 +69,14 @@ export interface Enrollment extends Place {
   roles: Written<string>[];
 }
 
+/** Which roles containers have. A host has one policy that says so; see containersOf() in resolve.ts. */
+export interface ContainerPolicy extends Place {
+  /** What holds a container that asks for nothing; nothing does where it is absent. One, or a stack. */
+  default?: Written<string>[];
+  /** What a container may ask for instead; only the default ones where it is absent and those are not. */
+  roles?: 'any' | Written<string>[];
+}
+
 /** What one policy file says, checked in itself but not against the other files. */
 export interface Policy {
   file: string;
@@ -77,6 +85,7 @@ export interface Policy {
   sets: SetDefinition[];
   roles: RoleDefinition[];
   enrollments?: Enrollment[];
+  containers?: ContainerPolicy;
 }
 
 /** A rule as a report shows it: its text, the section it stands in, and its place. */

@@ -5,6 +5,7 @@ import {
   type AbstractRule,
   type AddressRule,
   builtInPrefix,
+  type ContainerPolicy,
   type Enrollment,
   type NetworkSection,
   type PathList,
@@ -58,6 +59,7 @@ export function resolve(policies: readonly Policy[]): Map<string, ResolvedRole> 
   }
   for (const role of resolved.values()) reportUndeclared(role, problems);
   checkEnrollments(enrollmentsOf(policies), resolved, problems);
+  checkContainers(policies, resolved, problems);
   if (problems.length > 0) throw new PolicyError(problems);
   return resolved;
 }
@@ -92,6 +94,34 @@ function checkEnrollments(
         : `there is no role ${role.value}; ${suggest(role.value, roles.keys(), '')}`;
       problems.push({ code: 'DANGLING', ...placeOf(role), where, message });
     }
+  }
+}
+
+/** Which roles containers have, where a policy says it. resolve() has refused policies of which several do. */
+export const containersOf = (policies: readonly Policy[]): ContainerPolicy | undefined =>
+  policies.find(({ containers }) => containers)?.containers;
+
+function checkContainers(
+  policies: readonly Policy[],
+  roles: ReadonlyMap<string, ResolvedRole>,
+  problems: PolicyProblem[],
+): void {
+  const [first, ...more] = policies.flatMap(({ containers }) => containers ?? []);
+  if (!first) return;
+  for (const other of more) {
+    const message = `${at(first)} says already which roles containers have; keep one`;
+    problems.push({ code: 'DUPLICATE', ...placeOf(other), where: 'containers', message });
+  }
+  const asked = first.roles === 'any' ? [] : (first.roles ?? []);
+  for (const role of [...(first.default ?? []), ...asked]) {
+    if (roles.has(role.value)) continue;
+    const message = `there is no role ${role.value}; ${suggest(role.value, roles.keys(), '')}`;
+    problems.push({ code: 'DANGLING', ...placeOf(role), where: 'containers', message });
+  }
+  for (const role of first.default ?? []) {
+    if (!roles.get(role.value)?.vars.length) continue;
+    const message = `role ${role.value} has variables, which a container that asks for nothing does not bind; write a role without`;
+    problems.push({ code: 'DANGLING', ...placeOf(role), where: 'containers.default', message });
   }
 }
 

@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import {
   hasPaths,
   type Mount,
+  mountsBelow,
   objectAt,
   parseMountinfo,
   visibleMounts,
@@ -203,5 +204,50 @@ describe('the object at a path', () => {
       }),
       { numRuns: 100 },
     );
+  });
+});
+
+describe('the mount table below a directory', () => {
+  const table = mountsOf(
+    '1 0 8:1 / / rw - ext4 a rw',
+    '2 1 0:30 / /c/root rw - overlay o rw',
+    '3 2 0:30 / /c/root rw - overlay o rw',
+    '4 3 0:31 / /c/root/proc rw - proc p rw',
+    '5 3 8:1 /var/hosts /c/root/etc/hosts rw - ext4 a rw',
+    '6 1 0:32 / /c/rootless rw - tmpfs t rw',
+    '7 2 0:33 / /c/root/hidden rw - tmpfs t rw',
+  );
+  const seen = (root: string) =>
+    mountsBelow(root, table)?.map(({ device, root, mountPoint }) => `${mountPoint} ${device} ${root}`);
+
+  test('is what a root directory there shows, topmost mounts only', () => {
+    assert.deepEqual(seen('/c/root')?.sort(), [
+      '/ 30 /',
+      `/etc/hosts ${(8 << 20) | 1} /var/hosts`,
+      '/proc 31 /',
+    ]);
+  });
+  test('begins within a file system where nothing is mounted on the directory itself', () => {
+    assert.deepEqual(seen('/c')?.sort(), [
+      `/ ${(8 << 20) | 1} /c`,
+      '/root 30 /',
+      `/root/etc/hosts ${(8 << 20) | 1} /var/hosts`,
+      '/root/proc 31 /',
+      '/rootless 32 /',
+    ]);
+  });
+  test('is the whole one below /', () => {
+    assert.deepEqual(
+      mountsBelow('/', table)
+        ?.map(({ mountPoint }) => mountPoint)
+        .sort(),
+      visibleMounts(table)
+        .map(({ mountPoint }) => mountPoint)
+        .sort(),
+    );
+  });
+  test('shows the same to a second look', () => {
+    const below = mountsBelow('/c/root', table) ?? [];
+    assert.deepEqual(visibleMounts(below).length, below.length);
   });
 });

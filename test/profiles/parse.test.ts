@@ -392,3 +392,26 @@ describe('enrollments', () => {
     assert.match(problemOf(role('enroll: {users: ["a b"]}')), /^BAD_NAME "a b" is no name of a user/);
   });
 });
+
+describe('what containers have', () => {
+  const containers = (body: string) => `version: 1\ncontainers: ${body}\n`;
+
+  test('is read as one role, a stack or none, and what they may ask for', () => {
+    const read = (body: string) => {
+      const { default: standard, roles } = parseText(containers(body)).containers ?? {};
+      return [
+        standard?.map(({ value }) => value),
+        roles === 'any' ? roles : roles?.map(({ value }) => value),
+      ];
+    };
+    assert.deepEqual(read('{default: web, roles: [ci, web]}'), [['web'], ['ci', 'web']]);
+    assert.deepEqual(read('{default: [web, ci]}'), [['web', 'ci'], undefined]);
+    assert.deepEqual(read('{default: none, roles: any}'), [undefined, 'any']);
+  });
+  test('is refused where it says nothing', () => {
+    for (const body of ['{}', '{roles: []}', '{default: [], roles: any}'])
+      assert.match(problemOf(containers(body)), /^EMPTY/, body);
+    assert.match(problemOf(containers('{role: web}')), /^UNKNOWN_KEY/);
+    assert.match(problemOf(containers('{roles: none}')), /^WRONG_TYPE/);
+  });
+});

@@ -260,6 +260,18 @@ describe('what is enrolled', () => {
       'b.yaml:3:15: executables."/c": is enrolled already, at a.yaml:3; keep one',
     ]);
   });
+  test('of containers is said once, of roles that are there, by default of one without variables', () => {
+    const lines = messagesOf(
+      'roles: {web: {id: 1}, site: {id: 2, vars: [data]}}\ncontainers: {default: [site, wbe], roles: [web, ci]}',
+      'containers: {roles: any}',
+    );
+    assert.deepEqual(lines, [
+      'b.yaml:2:1: containers: a.yaml:3 says already which roles containers have; keep one',
+      'a.yaml:3:30: containers: there is no role wbe; did you mean web?',
+      'a.yaml:3:49: containers: there is no role ci; define it or correct the name',
+      'a.yaml:3:24: containers.default: role site has variables, which a container that asks for nothing does not bind; write a role without',
+    ]);
+  });
   test('by the socket is what a role and those that it extends say', () => {
     const role = roleOf(
       'b',

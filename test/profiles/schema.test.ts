@@ -273,6 +273,14 @@ describe('the JSON Schema', () => {
       roles: named(role),
       cgroups: enrollments,
       executables: enrollments,
+      containers: someOf(
+        {
+          default: mostly(fc.oneof(fc.constant('none'), stack)),
+          roles: mostly(fc.oneof(fc.constant('any'), listOf(fc.constantFrom('web', 'x')))),
+        },
+        ['roles'],
+        'role',
+      ),
     },
     ['version'],
     'rolse',
@@ -289,7 +297,7 @@ describe('the JSON Schema', () => {
         const told = problems.map(({ code, where, message }) => `${code} ${where}: ${message}`).join('\n');
         assert.equal(accepts(schema, document), problems.length === 0, told);
       }),
-      { numRuns: 4000 },
+      { numRuns: 5000 },
     );
     assert.ok(good > 500 && bad > 500, `${good} policies were good and ${bad} bad`);
   });

@@ -1,0 +1,384 @@
+// Containers are jailed by the OCI hook: under podman, which finds it in a directory of hooks, and under crun and
+// runc alone, which find it in the bundle.
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, afterEach, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { PodReport } from '../../src/launcher/ps.js';
+import { attach, jailrun, leave, mapSize, until } from './jail.js';
+
+const area = '/mnt/ext4/containers';
+const rootfs = `${area}/root`;
+const hooks = `${area}/hooks.d`;
+const hostFile = '/run/jailrun-test/of-the-host';
+const systemPolicy = '/etc/jailrun/policy.yaml';
+
+/** Paths are the container's: the host has no /srv/secret. */
+const policyText = `version: 1
+roles:
+  held:
+    id: 830
+    files: {read: [/], write: [/tmp, /dev, /run, /var/log/nginx, /var/lib/nginx], deny: [/srv/secret, /etc/hostname]}
+    exec: any
+    network: {bind: [tcp:8080], connect: [tcp:8080]}
+    allow: [setuid]
+  site:
+    id: 831
+    vars: [data]
+    files: {read: [/usr, /lib, /lib64, /bin, /etc, "\${data}"]}
+    exec: any
+  builder:
+    id: 832
+    extends: [held]
+    files: {write: [/build]}
+containers: {roles: [held, site, builder]}
+`;
+
+interface Said {
+  status: number | null;
+  stdout: string;
+  stderr: string;
+}
+const say = (program: string, ...words: string[]): Said =>
+  spawnSync(program, words, { encoding: 'utf8', timeout: 120_000, killSignal: 'SIGKILL' });
+const pods = (): PodReport[] =>
+  say(jailrun, 'ps', '--json')
+    .stdout.split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line));
+
+/** What the kernel's log has of a container. */
+const logged = (container: string): string[] =>
+  say('dmesg')
+    .stdout.split('\n')
+    .filter((line) => line.includes('jailrun[') && line.includes(`container ${container}`));
+
+const hookFile = (path: string, timeout = 60) => ({
+  version: '1.0.0',
+  hook: { path, args: ['jailrun', 'oci-hook'], timeout },
+  when: { always: true },
+  stages: ['createRuntime', 'poststop'],
+});
+
+/** One way to start containers. */
+interface Engine {
+  name: string;
+  /** The others have the same hook, and would take long to show it. */
+  refuses: boolean;
+  /** Runs a shell script in a new container, to its end. */
+  run(id: string, script: string, annotations: Record<string, string>): Said;
+  /** Starts one that goes on; exec() runs a script in it. */
+  start(id: string, script: string, annotations: Record<string, string>): void;
+  exec(id: string, script: string): Said;
+  stop(id: string): void;
+}
+
+const shell = (script: string): string[] => ['/bin/sh', '-c', script];
+
+function podman(runtime: string): Engine {
+  const base = [...['--runtime', runtime, '--cgroup-manager=cgroupfs', '--hooks-dir', hooks]];
+  const options = (id: string, annotations: Record<string, string>) => [
+    ...['--name', id, '--network', 'none', '--hostname', id],
+    ...Object.entries(annotations).flatMap(([key, value]) => ['--annotation', `${key}=${value}`]),
+    ...['--rootfs', rootfs],
+  ];
+  return {
+    name: `podman over ${runtime}`,
+    refuses: runtime === 'crun',
+    run: (id, script, annotations) =>
+      say('podman', ...base, 'run', '--rm', ...options(id, annotations), ...shell(script)),
+    start(id, script, annotations) {
+      const { status, stderr } = say(
+        'podman',
+        ...base,
+        'run',
+        '-d',
+        ...options(id, annotations),
+        ...shell(script),
+      );
+      assert.equal(status, 0, stderr);
+    },
+    exec: (id, script) => say('podman', 'exec', id, ...shell(script)),
+    stop: (id) => void say('podman', ...base, 'rm', '-f', '-t', '0', id),
+  };
+}
+
+/** The hook is in the bundle, as `oci wrap` puts it there. */
+function alone(runtime: string, hook: object = hookFile(jailrun).hook): Engine {
+  const bundle = (id: string, script: string, annotations: Record<string, string>): string => {
+    const path = `${area}/bundle-${id}`;
+    mkdirSync(path, { recursive: true });
+    spawnSync(runtime, ['spec'], { cwd: path });
+    const config = JSON.parse(readFileSync(`${path}/config.json`, 'utf8'));
+    Object.assign(config.process, { args: shell(script), terminal: false });
+    config.process.capabilities = undefined;
+    config.root = { path: rootfs, readonly: false };
+    config.annotations = annotations;
+    config.linux.cgroupsPath = `/alone/${id}`;
+    config.linux.namespaces = config.linux.namespaces.filter(
+      ({ type }: { type: string }) => type !== 'network',
+    );
+    config.hooks = { createRuntime: [hook], poststop: [hook] };
+    writeFileSync(`${path}/config.json`, JSON.stringify(config));
+    return path;
+  };
+  return {
+    name: `${runtime} alone`,
+    refuses: runtime === 'runc',
+    run: (id, script, annotations) => say(runtime, 'run', '--bundle', bundle(id, script, annotations), id),
+    start(id, script, annotations) {
+      const child = spawn(runtime, ['run', '--bundle', bundle(id, script, annotations), id], {
+        stdio: 'ignore',
+      });
+      child.unref();
+    },
+    exec: (id, script) => say(runtime, 'exec', id, ...shell(script)),
+    stop: (id) => void say(runtime, 'delete', '--force', id),
+  };
+}
+
+const engines = [podman('crun'), podman('runc'), alone('crun'), alone('runc')];
+const held = { 'io.jailrun.role': 'held' };
+
+before(() => {
+  for (const directory of [
+    rootfs,
+    `${area}/upper`,
+    `${area}/work`,
+    hooks,
+    '/etc/jailrun',
+    '/run/jailrun-test',
+  ])
+    mkdirSync(directory, { recursive: true });
+  mkdirSync('/var/lib/containers', { recursive: true });
+  for (const words of [
+    ['-t', 'tmpfs', 'containers', '/var/lib/containers'],
+    ['-t', 'overlay', 'root', '-o', `lowerdir=/,upperdir=${area}/upper,workdir=${area}/work`, rootfs],
+  ])
+    assert.equal(say('mount', ...words).status, 0);
+  mkdirSync(`${rootfs}/srv/secret`, { recursive: true });
+  writeFileSync(`${rootfs}/srv/secret/file`, 'secret');
+  writeFileSync(`${rootfs}/srv/public`, 'public');
+  writeFileSync(hostFile, 'host');
+  writeFileSync(systemPolicy, policyText);
+  writeFileSync(`${hooks}/jailrun.json`, JSON.stringify(hookFile(jailrun)));
+  attach();
+});
+after(() => {
+  rmSync(systemPolicy);
+  say('umount', '-l', rootfs);
+  say('umount', '-l', '/var/lib/containers');
+  leave();
+});
+afterEach(async () => {
+  await until(() => pods().length === 0);
+  assert.deepEqual([mapSize('containers'), mapSize('pods')], [0, 0]);
+});
+
+for (const engine of engines)
+  describe(`a container of ${engine.name}`, () => {
+    const id = `of-${engine.name.replaceAll(' ', '-')}`;
+
+    test('does what its role permits, is denied the rest, and the log names it', () => {
+      const script = `cat /srv/public; cat /srv/secret/file; echo $?; touch /etc/new; touch /tmp/new && echo made; cat /etc/hostname`;
+      const { status, stdout, stderr } = engine.run(id, script, held);
+      assert.equal(stdout, 'public1\nmade\n', stderr);
+      assert.equal(status, 1);
+      for (const file of ['/srv/secret/file', '/etc/hostname'])
+        assert.ok(stderr.includes(`cat: ${file}: Permission denied`), stderr);
+      const lines = logged(engine.name.startsWith('podman') ? '' : id)
+        .slice(-3)
+        .join('\n');
+      assert.match(
+        lines,
+        /container \S+: cat\[\d+\] was denied read \/srv\/secret\/file.*EACCES.*policy\.yaml:5/,
+      );
+      assert.match(lines, /touch\[\d+\] was denied create \/etc\/new \(EACCES\)/);
+      assert.match(lines, /was denied read \/etc\/hostname/);
+    });
+
+    test('holds what is executed in it later, and what moves into cgroups below its own', async () => {
+      engine.start(id, 'sleep 1000 & wait', held);
+      try {
+        await until(() => pods()[0]?.processes.some(({ command }) => command === 'sleep 1000') === true);
+        const { stdout, stderr } = engine.exec(id, 'cat /srv/public; cat /srv/secret/file');
+        assert.equal(stdout, 'public');
+        assert.match(stderr, /Permission denied/);
+        const [pod] = pods();
+        assert.ok(pod);
+        const [first] = pod.processes;
+        assert.ok(first);
+        const cgroup = join(
+          '/sys/fs/cgroup',
+          readFileSync(`/proc/${first.pid}/cgroup`, 'utf8').trim().slice(3),
+        );
+        mkdirSync(`${cgroup}/below`);
+        for (const { pid } of pod.processes) writeFileSync(`${cgroup}/below/cgroup.procs`, String(pid));
+        // As a runtime does: a process that is in none gets into the cgroup, and then into the container.
+        const enter = `echo $$ > ${cgroup}/below/cgroup.procs; exec nsenter -t ${first.pid} -m -r cat /srv/public /srv/secret/file`;
+        const entered = say('/bin/sh', '-c', enter);
+        assert.deepEqual([entered.stdout, entered.status], ['public', 1], entered.stderr);
+        assert.equal(pods()[0]?.processes.length, pod.processes.length);
+      } finally {
+        engine.stop(id);
+      }
+    });
+
+    if (!engine.refuses) return;
+
+    test('is not started where its role cannot be had', () => {
+      for (const [annotations, why] of [
+        [{ 'io.jailrun.role': 'none-such' }, /lets containers ask for held, site, builder only/],
+        [{ 'io.jailrun.roel': 'held' }, /io\.jailrun\.roel is no annotation/],
+        [{ 'io.jailrun.role': 'site' }, /data/],
+      ] as const) {
+        const { status, stdout } = engine.run(id, 'echo ran', annotations);
+        assert.notEqual(status, 0);
+        assert.equal(stdout, '');
+        assert.match(logged('').at(-1) ?? '', why);
+      }
+    });
+
+    test('runs free where no policy says otherwise and it asks for nothing', () => {
+      const { status, stdout } = engine.run(id, 'cat /srv/secret/file', {});
+      assert.deepEqual([status, stdout], [0, 'secret']);
+    });
+  });
+
+describe('a container', () => {
+  const engine = alone('crun');
+  const other = podman('runc');
+
+  test('that asks for nothing has the host’s default role', () => {
+    writeFileSync(systemPolicy, policyText.replace('{roles:', '{default: held, roles:'));
+    try {
+      assert.equal(engine.run('standard', 'cat /srv/secret/file', {}).status, 1);
+    } finally {
+      writeFileSync(systemPolicy, policyText);
+    }
+  });
+
+  test('has its own values for the variables of its role', () => {
+    const annotations = { 'io.jailrun.role': 'site', 'io.jailrun.var.data': '/srv/public' };
+    const { stdout, stderr } = engine.run('values', 'cat /srv/public; cat /srv/secret/file', annotations);
+    assert.equal(stdout, 'public');
+    assert.match(stderr, /secret\/file: Permission denied/);
+  });
+
+  test('does real work: nginx serves, and a compiler builds', async () => {
+    const config = `daemon off; user root; pid /tmp/nginx.pid; error_log stderr; events {} http {access_log off; server {listen 8080; root /srv;}}`;
+    writeFileSync(`${rootfs}/etc/nginx/held.conf`, config);
+    mkdirSync(`${rootfs}/build`, { recursive: true });
+    writeFileSync(`${rootfs}/build/a.c`, 'int main(void) { return 42; }');
+    engine.start('web', 'exec nginx -c /etc/nginx/held.conf', held);
+    try {
+      const ask = (path: string): string => say('curl', '-s', `http://127.0.0.1:8080/${path}`).stdout;
+      await until(() => ask('public') === 'public');
+      assert.match(ask('secret/file'), /403 Forbidden/);
+    } finally {
+      engine.stop('web');
+    }
+    const built = other.run('build', 'gcc -o /build/a /build/a.c && /build/a', {
+      'io.jailrun.role': 'builder',
+    });
+    assert.equal(built.status, 42, built.stderr);
+  });
+
+  test('without a cgroup of its own is not started', () => {
+    const words = ['--runtime', 'crun', '--cgroup-manager=cgroupfs', '--hooks-dir', hooks];
+    const options = [
+      'run',
+      '--rm',
+      '--network',
+      'none',
+      '--cgroups=disabled',
+      '--annotation',
+      'io.jailrun.role=held',
+    ];
+    const { status, stdout } = say('podman', ...words, ...options, '--rootfs', rootfs, 'echo', 'ran');
+    assert.notEqual(status, 0);
+    assert.equal(stdout, '');
+    assert.match(logged('').at(-1) ?? '', /has no cgroup of its own/);
+  });
+
+  test('gets its role anew by a reload', async () => {
+    engine.start('reloaded', 'while :; do cat /srv/public; sleep 1; done > /tmp/said 2>&1', held);
+    try {
+      await until(() => engine.exec('reloaded', 'cat /srv/public').stdout === 'public');
+      writeFileSync(systemPolicy, policyText.replace('deny: [/srv/secret,', 'deny: [/srv/public,'));
+      assert.equal(say(jailrun, 'reload').status, 0);
+      const { stdout, stderr } = engine.exec('reloaded', 'cat /srv/secret/file; cat /srv/public');
+      assert.equal(stdout, 'secret', stderr);
+      await until(() => readFileSync(`${rootfs}/tmp/said`, 'utf8').includes('Permission denied'));
+    } finally {
+      writeFileSync(systemPolicy, policyText);
+      engine.stop('reloaded');
+    }
+  });
+
+  test('whose hook is killed, fails, hangs or is missing does not run', () => {
+    const broken = `${area}/broken-hook`;
+    const scripts = { killed: 'kill -9 $$', failing: 'exit 3', hanging: 'exec sleep 1000' };
+    for (const runtime of ['crun', 'runc']) {
+      for (const [what, script] of Object.entries(scripts)) {
+        writeFileSync(broken, `#!/bin/sh\n${script}\n`);
+        chmodSync(broken, 0o755);
+        const hook = { path: broken, args: ['jailrun', 'oci-hook'], timeout: 2 };
+        const { status, stdout } = alone(runtime, hook).run(`${what}-${runtime}`, 'echo ran', held);
+        assert.deepEqual([status === 0, stdout], [false, ''], `${runtime}: ${what}`);
+      }
+      const hook = { path: `${area}/none`, args: ['jailrun', 'oci-hook'], timeout: 2 };
+      assert.equal(alone(runtime, hook).run(`missing-${runtime}`, 'echo ran', held).stdout, '', runtime);
+    }
+  });
+
+  test('whose hook is killed on the way does not run, and leaves nothing', () => {
+    const killer = `${area}/killer`;
+    const wait = 'while ! grep -qs . /run/jailrun/pods/*.json; do :; done';
+    writeFileSync(killer, `#!/bin/sh\n${jailrun} oci-hook <&0 &\n${wait}\nkill -9 $!\nwait $!\n`);
+    chmodSync(killer, 0o755);
+    const hook = { path: killer, args: ['jailrun', 'oci-hook'], timeout: 20 };
+    const { stdout } = alone('crun', hook).run('cut', 'echo ran; cat /srv/secret/file', held);
+    assert.equal(stdout, '');
+  });
+
+  test('is helped by the hooks of others, which its role does not hold', async () => {
+    const helper = `${area}/helper`;
+    writeFileSync(helper, `#!/bin/sh\ncat ${hostFile} > /run/jailrun-test/helped\n`);
+    chmodSync(helper, 0o755);
+    const createContainer = { ...hookFile(helper), stages: ['createContainer'] };
+    writeFileSync(`${hooks}/zz-helper.json`, JSON.stringify(createContainer));
+    try {
+      const { stdout, stderr } = other.run('helped', 'cat /srv/secret/file; echo ran', held);
+      assert.equal(stdout, 'ran\n', stderr);
+      assert.equal(readFileSync('/run/jailrun-test/helped', 'utf8'), 'host');
+    } finally {
+      rmSync(`${hooks}/zz-helper.json`);
+    }
+  });
+
+  test('that changes its root directory is held all the same, and so is who enters it then', async () => {
+    const free = policyText.replace('allow: [setuid]', 'allow: any');
+    writeFileSync(systemPolicy, free);
+    mkdirSync(`${rootfs}/srv/other`, { recursive: true });
+    engine.start('rooted', 'exec chroot /srv sleep 1000 || exec sleep 1000', held);
+    try {
+      await until(() => pods()[0]?.processes[0]?.command.includes('sleep 1000') === true);
+      const { stdout, status } = engine.exec('rooted', 'chroot /srv/.. cat /srv/secret/file');
+      assert.deepEqual([stdout, status], ['', 1]);
+    } finally {
+      writeFileSync(systemPolicy, policyText);
+      engine.stop('rooted');
+    }
+  });
+
+  test('of many, one after the other and at once, leaves nothing', async () => {
+    for (let i = 0; i < 5; i++) assert.equal(engine.run(`one-${i}`, 'exit 7', held).status, 7);
+    const all = Array.from({ length: 6 }, (_, i) => `at-once-${i}`);
+    for (const id of all) engine.start(id, 'exit 0', held);
+    await until(() => all.every((id) => !existsSync(`/sys/fs/cgroup/alone/${id}`)));
+    await sleep(100);
+  });
+});
