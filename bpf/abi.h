@@ -359,6 +359,10 @@ enum jr_sweep {
 	JR_SWEEP_PROCESS = 2,
 	/* And so do children of what is in that pod. */
 	JR_SWEEP_CHILDREN = 4,
+	/* A process with all that has its memory goes from pod request_from to the request's pod, ... */
+	JR_SWEEP_STACK = 8,
+	/* ... and, once no program runs that began before that, takes over the role of that. */
+	JR_SWEEP_RENEW = 16,
 };
 
 enum jr_swept_what {
@@ -386,6 +390,7 @@ struct jr_variables {
 	__u32 watched;        /* entries of watched_cgroups; 0: nobody looks there */
 	__u32 executables;    /* entries of `executables`; the same */
 	__u64 request_pod;    /* the pod that a sweep enrolls in; 0: none */
+	__u64 request_from;   /* the pod that JR_SWEEP_STACK takes a process from */
 	__u64 request_cgroup; /* what is in this cgroup or below it belongs into the request's pod; 0: none */
 	__u64 request_time;   /* nanoseconds since boot: what began later has a number that was another's */
 	__u64 memory;         /* the programs' own: the memory of the process that is enrolled */

@@ -107,6 +107,21 @@ int BPF_PROG(jr_cgroup_rmdir, struct cgroup *cgroup)
 	return 0;
 }
 
+/*
+ * A thread that is made while its process goes to another pod: task_alloc may have given it what its maker
+ * had before, or half of it.
+ */
+static __always_inline void follow_leader(struct task_struct *task, struct jail *jail)
+{
+	struct task_struct *leader = task->group_leader;
+	struct jail *first = bpf_task_storage_get(&tasks, leader, NULL, 0);
+
+	if (!first || (jail->pod == first->pod && jail->role == first->role && first->policy != NO_POLICY))
+		return;
+	jail->pod = first->pod;
+	jail->policy = NO_POLICY;
+}
+
 SEC("fentry/css_set_move_task")
 int BPF_PROG(jr_css_set_move_task, struct task_struct *task, struct css_set *from, struct css_set *to)
 {
@@ -117,8 +132,13 @@ int BPF_PROG(jr_css_set_move_task, struct task_struct *task, struct css_set *fro
 
 	if (!to || (!variables.watched && !self->bpf_storage && !leader->bpf_storage))
 		return 0;
-	if (task->flags & PF_KTHREAD || bpf_task_storage_get(&tasks, task, NULL, 0))
+	if (task->flags & PF_KTHREAD)
 		return 0;
+	jail = bpf_task_storage_get(&tasks, task, NULL, 0);
+	if (jail) {
+		follow_leader(task, jail);
+		return 0;
+	}
 	mover = bpf_task_storage_get(&tasks, self, NULL, 0);
 	jail = bpf_task_storage_get(&tasks, leader, NULL, 0);
 	if (jail)
@@ -202,6 +222,26 @@ static __always_inline __u64 pod_of_tracer(struct task_struct *task)
 	return watched_pod(BPF_CORE_READ(tracer, cgroups, dfl_cgrp), variables.request_cgroup);
 }
 
+/*
+ * Takes a jailed task from one pod to another one. Returns whether it was in the first one. A hook of its may
+ * be about to take over the old pod's role meanwhile, so this is done in two sweeps, see JR_SWEEP_RENEW.
+ */
+static __always_inline bool stack_on(struct task_struct *task, struct jail *jail)
+{
+	__u64 memory = (__u64)task->mm;
+
+	if (variables.sweep & JR_SWEEP_PROCESS)
+		variables.memory = memory;
+	else if (!memory || memory != variables.memory)
+		return false;
+	if (variables.sweep & JR_SWEEP_RENEW && jail->pod == variables.request_pod)
+		jail->policy = NO_POLICY;
+	if (!(variables.sweep & JR_SWEEP_STACK) || jail->pod != variables.request_from)
+		return false;
+	jail->pod = variables.request_pod;
+	return true;
+}
+
 SEC("iter/task")
 int jr_sweep_tasks(struct bpf_iter__task *context)
 {
@@ -215,7 +255,10 @@ int jr_sweep_tasks(struct bpf_iter__task *context)
 	swept.pid = task->tgid;
 	swept.tid = task->pid;
 	jail = bpf_task_storage_get(&tasks, task, NULL, 0);
-	if (jail) {
+	if (variables.sweep & (JR_SWEEP_STACK | JR_SWEEP_RENEW)) {
+		if (jail && stack_on(task, jail))
+			swept.pod = variables.request_pod;
+	} else if (jail) {
 		swept.pod = variables.sweep & JR_SWEEP_PROCESS ? jail->pod : 0;
 		swept.what = JR_SWEPT_JAILED;
 	} else {

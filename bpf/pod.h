@@ -94,6 +94,9 @@ struct jail {
 	__u32 granted;
 };
 
+/* jail.policy of a task that has to look at its pod's role anew: no state of the policies has this number. */
+#define NO_POLICY (~0ULL)
+
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

@@ -360,6 +360,8 @@ export const Sweep = {
   ENROLL: 1,
   PROCESS: 2,
   CHILDREN: 4,
+  STACK: 8,
+  RENEW: 16,
 } as const;
 export type Sweep = (typeof Sweep)[keyof typeof Sweep];
 
@@ -407,6 +409,7 @@ export interface Variables {
   watched: number;
   executables: number;
   requestPod: bigint;
+  requestFrom: bigint;
   requestCgroup: bigint;
   requestTime: bigint;
   memory: bigint;
@@ -415,35 +418,37 @@ export interface Variables {
   containers: number;
 }
 export const Variables = {
-  size: 64,
+  size: 72,
   encode(value: Variables): Uint8Array {
-    const bytes = new Uint8Array(64);
+    const bytes = new Uint8Array(72);
     const view = new DataView(bytes.buffer);
     view.setBigUint64(0, value.policy, true);
     view.setUint32(8, value.watched, true);
     view.setUint32(12, value.executables, true);
     view.setBigUint64(16, value.requestPod, true);
-    view.setBigUint64(24, value.requestCgroup, true);
-    view.setBigUint64(32, value.requestTime, true);
-    view.setBigUint64(40, value.memory, true);
-    view.setUint32(48, value.sweep, true);
-    view.setUint32(52, value.missed, true);
-    view.setUint32(56, value.containers, true);
+    view.setBigUint64(24, value.requestFrom, true);
+    view.setBigUint64(32, value.requestCgroup, true);
+    view.setBigUint64(40, value.requestTime, true);
+    view.setBigUint64(48, value.memory, true);
+    view.setUint32(56, value.sweep, true);
+    view.setUint32(60, value.missed, true);
+    view.setUint32(64, value.containers, true);
     return bytes;
   },
   decode(bytes: Uint8Array): Variables {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, 64);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 72);
     return {
       policy: view.getBigUint64(0, true),
       watched: view.getUint32(8, true),
       executables: view.getUint32(12, true),
       requestPod: view.getBigUint64(16, true),
-      requestCgroup: view.getBigUint64(24, true),
-      requestTime: view.getBigUint64(32, true),
-      memory: view.getBigUint64(40, true),
-      sweep: view.getUint32(48, true),
-      missed: view.getUint32(52, true),
-      containers: view.getUint32(56, true),
+      requestFrom: view.getBigUint64(24, true),
+      requestCgroup: view.getBigUint64(32, true),
+      requestTime: view.getBigUint64(40, true),
+      memory: view.getBigUint64(48, true),
+      sweep: view.getUint32(56, true),
+      missed: view.getUint32(60, true),
+      containers: view.getUint32(64, true),
     };
   },
 } as const;

@@ -5,14 +5,14 @@ import { closeSync, constants, openSync, readFileSync, realpathSync, statSync } 
 import { join, resolve } from 'node:path';
 import type { Executable } from '../abi.js';
 import { linkReader } from '../profiles/load.js';
-import { fromByteString, type ReadLink, toByteString } from '../profiles/locate.js';
+import { type ReadLink, toByteString } from '../profiles/locate.js';
 import { type Mount, mountsBelow, parseMountinfo } from '../profiles/mounts.js';
 import { addon } from './addon.js';
 import { ownCgroup } from './cgroup.js';
 import { JailrunError } from './error.js';
 import type { Kernel } from './kernel.js';
 import type { ContainerPlace, PodState } from './pods.js';
-import type { View } from './role.js';
+import { hostView, type View } from './role.js';
 import { printable } from './verdict.js';
 
 /** What the runtime writes to a hook's standard input (OCI runtime specification, "State"). */
@@ -175,23 +175,21 @@ function readLinkBelow(directory: string): ReadLink {
 }
 
 /**
- * What the role of a container that runs is meant on: the mounts that it began with, and the links as one of its
- * processes sees them. Throws a JailrunError NO_PROCESS where none has its root directory.
+ * What the paths of a pod's roles are meant on: in a container the mounts that it began with, and the links as one of
+ * its processes sees them. Throws a JailrunError NO_PROCESS where none has the container's root directory.
  */
-export function viewOfContainer(
-  { id, root, mounts }: ContainerPlace,
-  pod: Pick<PodState, 'id'>,
-  kernel: Kernel,
-): View {
+export function viewOfPod({ id, container }: Pick<PodState, 'id' | 'container'>, kernel: Kernel): View {
+  if (!container) return hostView();
+  const { root, mounts } = container;
   const isInside = (pid: number): boolean => {
     const stats = statSync(`/proc/${pid}/root/`, { bigint: true, throwIfNoEntry: false });
     return String(stats?.dev) === root.dev && String(stats?.ino) === root.ino;
   };
-  const inside = kernel.listTasks().find((task) => task.pod === pod.id && isInside(task.pid));
+  const inside = kernel.listTasks().find((task) => task.pod === id && isInside(task.pid));
   if (!inside)
     throw new JailrunError(
       'NO_PROCESS',
-      `No process of container ${fromByteString(id)} has its root directory, so where its paths lead cannot be told.`,
+      `No process of container ${printable(container.id)} has its root directory, so where its paths lead cannot be told.`,
     );
   return { mounts: () => mounts, readLink: readLinkBelow(`/proc/${inside.pid}/root`) };
 }

@@ -18,9 +18,11 @@ import { isDeepStrictEqual } from 'node:util';
 import { type Executable, Limit, type Swept, SweptWhat, TaskFlag } from '../abi.js';
 import type { Enrollment, ResolvedRole } from '../profiles/policy.js';
 import { addon } from './addon.js';
+import { viewOfPod } from './container.js';
 import { JailrunError } from './error.js';
 import { type Kernel, openPins, type Sweepable, type WatchedCgroup } from './kernel.js';
 import {
+  type ContainerPlace,
   type Enrolls,
   listPods,
   makeEnrolledPod,
@@ -76,6 +78,7 @@ export interface Target {
   enrolls: Enrolls;
   /** What the role's paths are meant on; this host's file systems unless said. */
   view?: View;
+  container?: ContainerPlace;
   /** What the pod is named after, and what `ps` calls its command. */
   label: string;
   /** Throws a JailrunError where it must not be enrolled. */
@@ -133,6 +136,7 @@ export function enrollTarget(
       command: target.label,
       json: false,
       enrolls: target.enrolls,
+      ...(target.container && { container: target.container }),
       ...marks,
     });
     const flags = audit || isAudited(stack) ? TaskFlag.AUDIT : 0;
@@ -161,6 +165,64 @@ export function enrollProcess(
 ): EnrollReport {
   const target = { ...processTarget(process.pid, process.pidfd, false), close: () => {} };
   return enrollTarget(kernel, { ...how, target });
+}
+
+/**
+ * Adds roles to those that hold a process, in a pod of its own: it and what it starts from then on are held by all of
+ * them. Its other processes stay as they are. Throws a JailrunError STACK where that could also give it something,
+ * because what holds it is no longer what its policies say; and as enroll() does.
+ */
+export function stackProcess(
+  kernel: Kernel,
+  process: { pid: number; pidfd: number },
+  pod: PodState & { id: bigint },
+  {
+    request,
+    sources,
+    stack,
+    marks,
+  }: Omit<Enrolling, 'target' | 'stack'> & {
+    /** The roles that hold it, and the new ones. */
+    stack: Record<'held' | 'added', readonly ResolvedRole[]>;
+  },
+): EnrollReport {
+  const view = viewOfPod(pod, kernel);
+  const { policy, environment, role, var: vars, audit } = pod.request;
+  const entry = kernel.listPods().find(({ id }) => id === pod.id);
+  if (compileStack(stack.held, kernel, view).digest !== entry?.role)
+    throw new JailrunError(
+      'STACK',
+      `Pod ${pod.name} is held by roles as they were, and its policies, or the mounts, are others now. Reload first: jailrun reload`,
+    );
+  if (policy !== sources.policy || environment !== sources.environment)
+    throw new JailrunError(
+      'STACK',
+      `Pod ${pod.name} has roles of other policies than those of this server, and a pod’s roles are of the same ones. Put both into /etc/jailrun.`,
+    );
+  const target = processTarget(process.pid, process.pidfd, false);
+  return enrollTarget(kernel, {
+    request: {
+      ...request,
+      role: [...role, ...(request.role ?? [])],
+      var: [...new Set([...vars, ...(request.var ?? [])])],
+      ...(audit && { audit: true as const }),
+    },
+    sources,
+    stack: [...stack.held, ...stack.added],
+    ...(marks && { marks }),
+    target: {
+      ...target,
+      view,
+      ...(pod.container && { container: pod.container }),
+      check: () => {},
+      enroll(_, into) {
+        const found = kernel.stack(into, pod.id, process.pidfd);
+        if (kernel.podOf(process.pidfd) !== into) throw noProcess(process.pid);
+        return found;
+      },
+      close: () => {},
+    },
+  });
 }
 
 /** What has to be done so that what policies enroll is enrolled and nothing else is. */

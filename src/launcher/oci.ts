@@ -9,7 +9,6 @@ import { NewContainer, parseState, type RuntimeState } from './container.js';
 import { enrollTarget, jailedAlready, type Target } from './enroll.js';
 import { JailrunError } from './error.js';
 import { type Kernel, openPins, readDenials } from './kernel.js';
-import type { Enrolls } from './pods.js';
 import { listPods, noteEnrolled, removeDeadPods } from './pods.js';
 import { denialLines, describeDenials } from './report.js';
 import { containersInUse, findStack, type PolicySources } from './role.js';
@@ -99,7 +98,8 @@ const refuse = (why: string): JailrunError =>
 function targetOf(container: NewContainer): Target {
   const { place, view } = container;
   return {
-    enrolls: { container: place },
+    enrolls: { container: place.cgroup },
+    container: place,
     label: place.id,
     view,
     check(kernel) {
@@ -119,13 +119,10 @@ function targetOf(container: NewContainer): Target {
   };
 }
 
-const containerOf = (enrolls: Enrolls | undefined) =>
-  enrolls && 'container' in enrolls ? enrolls.container : undefined;
-
 /** The hook may be configured twice, as one of the runtime's and one of its caller's. */
 function isEnrolled({ place }: NewContainer, kernel: Kernel): boolean {
   const id = kernel.podOfContainer(BigInt(place.cgroupId));
-  return listPods().some((pod) => pod.id === id && pod.enrolled && containerOf(pod.enrolls)?.id === place.id);
+  return listPods().some((pod) => pod.id === id && pod.enrolled && pod.container?.id === place.id);
 }
 
 /** Says what was denied, and removes the pod. A process that somebody has moved elsewhere keeps it. */
@@ -133,7 +130,7 @@ function end({ id }: RuntimeState): void {
   const kernel = openPins();
   if (!kernel) return;
   for (const pod of listPods()) {
-    if (containerOf(pod.enrolls)?.id !== id || pod.id === undefined) continue;
+    if (pod.container?.id !== id || pod.id === undefined) continue;
     const found = readDenials(kernel.mapFd('pod_counters'), kernel.mapFd('pod_denials'), pod.id);
     for (const line of denialLines(pod, describeDenials(found.denials, pod), found.lost)) {
       process.stderr.write(`jailrun: container ${printable(id)}: ${line}\n`);

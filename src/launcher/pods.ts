@@ -69,7 +69,8 @@ export type Enrolls =
   | { process: number }
   | { cgroup: string }
   | { executable: string }
-  | { container: ContainerPlace };
+  /** By its cgroup; see PodHeader.container. */
+  | { container: string };
 
 /** A container, and what its role's paths are meant on. */
 export interface ContainerPlace {
@@ -91,6 +92,8 @@ export interface PodHeader extends HeldRole {
   /** Its own; empty for a pod that has none. */
   cgroup: string;
   enrolls?: Enrolls;
+  /** What its roles' paths are meant on, where that is not the host. */
+  container?: ContainerPlace;
   /** A policy enrolls it, not somebody's command. */
   byPolicy?: true;
   /** The number that one of Jailer's clients gave the pod, in decimal. */
@@ -330,20 +333,26 @@ class LivePods {
  */
 function endsEnrolled(
   kernel: Kernel,
-  { id, enrolls, enrolled }: PodState & { enrolls: Enrolls },
+  { id, enrolls, enrolled, container }: PodState & { enrolls: Enrolls },
   live: LivePods,
 ): boolean {
   if (id === undefined) return true;
-  if (enrolled && goesOn(kernel, id, enrolls)) return false;
+  if (enrolled && goesOn(kernel, id, enrolls, container)) return false;
   if (!('process' in enrolls)) kernel.stopEnrolling(id);
   if (enrolled === undefined) kernel.finishEnrolling();
   return !live.has(id);
 }
 
 /** Whether more may be enrolled, or the process that was enrolled lives. */
-function goesOn(kernel: Kernel, id: bigint, enrolls: Enrolls): boolean {
+function goesOn(
+  kernel: Kernel,
+  id: bigint,
+  enrolls: Enrolls,
+  container: ContainerPlace | undefined,
+): boolean {
   if ('process' in enrolls) return kernel.podOfProcess(enrolls.process) === id;
-  if ('container' in enrolls) return isThere(enrolls.container) && isPopulated(enrolls.container.cgroup);
+  if ('container' in enrolls)
+    return container !== undefined && isThere(container) && isPopulated(container.cgroup);
   return 'executable' in enrolls || existsSync(dirname(enrolls.cgroup));
 }
 

@@ -3,7 +3,7 @@
 import { TaskFlag } from '../abi.js';
 import type { CompiledRole } from '../profiles/compile.js';
 import type { ResolvedRole } from '../profiles/policy.js';
-import { viewOfContainer } from './container.js';
+import { viewOfPod } from './container.js';
 import { applyEnrollments, type EnrollmentPlan, planEnrollments } from './enroll.js';
 import { JailrunError } from './error.js';
 import { type Kernel, openPins } from './kernel.js';
@@ -17,7 +17,7 @@ import {
   type RoleRequest,
   removeDeadPods,
 } from './pods.js';
-import { compileStack, findStack, heldRole, hostView, isAudited, sourcesHere, type View } from './role.js';
+import { compileStack, findStack, heldRole, isAudited, sourcesHere, type View } from './role.js';
 import { mayGain } from './run.js';
 
 export interface ReloadRequest {
@@ -108,11 +108,9 @@ function roleFinder(kernel: Kernel): (pod: PodState) => Promise<Found> {
   };
   return (pod) => {
     const { audit, gains, ...request } = pod.request;
-    const { enrolls } = pod;
-    const container = enrolls && 'container' in enrolls ? enrolls.container : undefined;
-    if (container) return find(request, viewOfContainer(container, pod, kernel));
+    if (pod.container) return find(request, viewOfPod(pod, kernel));
     const key = JSON.stringify(request);
-    const role = found.get(key) ?? find(request, hostView());
+    const role = found.get(key) ?? find(request, viewOfPod(pod, kernel));
     found.set(key, role);
     return role;
   };

@@ -131,11 +131,7 @@ export function describeDenial(denial: Denial, pod: PodHeader, mounts: Mount[]):
 
 /** The same for a pod's own record, with the mount table of this process, or of its container, and the roles that held it then. */
 export function describeDenials(denials: readonly Denial[], pod: PodState): DenialReport[] {
-  const { enrolls } = pod;
-  const mounts =
-    enrolls && 'container' in enrolls
-      ? enrolls.container.mounts
-      : parseMountinfo(readFileSync('/proc/self/mountinfo'));
+  const mounts = pod.container?.mounts ?? parseMountinfo(readFileSync('/proc/self/mountinfo'));
   return denials.map((denial) => describeDenial(denial, { ...pod, ...heldRoleOf(pod, denial.role) }, mounts));
 }
 

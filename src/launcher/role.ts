@@ -169,6 +169,7 @@ export interface View {
   readLink: ReadLink;
 }
 
+/** The mount table and the links of this process. */
 export const hostView = (): View => ({
   mounts: (kernel) => kernel.readMounts(hostMounts),
   readLink: linkReader(),

@@ -7,7 +7,7 @@ import { constants } from 'node:os';
 import { dirname } from 'node:path';
 import type { ResolvedRole } from '../profiles/policy.js';
 import { addon } from './addon.js';
-import { enroll, enrollProcess, unenrollWhat } from './enroll.js';
+import { type EnrollReport, enroll, enrollProcess, stackProcess, unenrollWhat } from './enroll.js';
 import { JailrunError } from './error.js';
 import { type Kernel, openPins } from './kernel.js';
 import { listPods, type PodState, removeDeadPods } from './pods.js';
@@ -153,20 +153,30 @@ class Server {
     };
     switch (request.what) {
       case 'enroll': {
-        if (jailed) throw refused('This process is jailed already, and what is jailed stays in its jail.');
         const roles = request.id === undefined ? request.roles : [(await roleOfId(request.id, sources)).name];
         const asked = { role: roles, var: request.vars };
-        const stack = await findStack(asked, sources, '{"enroll":{"role":"NAME"}}');
-        for (const role of stack) if (peer.uid !== 0) requireGrant(role, peer);
-        requireOneUser(peer);
         const marks = request.pod === undefined ? {} : { jailerPod: request.pod };
         const name = request.pod === undefined ? {} : { name: `pod-${request.pod}` };
-        const report = enrollProcess(kernel, peer, {
-          request: { ...asked, ...name },
-          sources,
-          stack,
-          marks,
-        });
+        const how = { request: { ...asked, ...name }, sources, marks };
+        const usage = '{"enroll":{"role":"NAME"}}';
+        let report: EnrollReport;
+        if (jailed) {
+          const pod = podOf(kernel, peer.pid);
+          if (!pod) throw refused('This process is in a jail that nothing is known of.');
+          // What holds it may be said with the same variables, and only together have all of them a value.
+          const both = { role: [...pod.request.role, ...roles], var: merge(pod.request.var, request.vars) };
+          const stack = await findStack(both, sources, usage);
+          const held = await findStack(pod.request, sources, usage);
+          const added = stack.slice(held.length);
+          for (const role of added) if (peer.uid !== 0) requireGrant(role, peer);
+          requireOneUser(peer);
+          report = stackProcess(kernel, peer, pod, { ...how, stack: { held, added } });
+        } else {
+          const stack = await findStack(asked, sources, usage);
+          for (const role of stack) if (peer.uid !== 0) requireGrant(role, peer);
+          requireOneUser(peer);
+          report = enrollProcess(kernel, peer, { ...how, stack });
+        }
         endChanged(peer);
         this.log(
           report,
@@ -209,6 +219,11 @@ class Server {
     }
   }
 }
+
+/** What one already has may be said again. */
+const merge = (held: readonly string[], asked: readonly string[]): string[] => [
+  ...new Set([...held, ...asked]),
+];
 
 /**
  * Throws where the caller is not, in all ways, the user that connected. A set-id program that somebody else's jail

@@ -268,7 +268,7 @@ describe('a container', () => {
   });
 
   test('does real work: nginx serves, and a compiler builds', async () => {
-    const config = `daemon off; user root; pid /tmp/nginx.pid; error_log stderr; events {} http {access_log off; server {listen 8080; root /srv;}}`;
+    const config = `daemon off; master_process off; user root; pid /tmp/nginx.pid; error_log stderr; events {} http {access_log off; server {listen 8080; root /srv;}}`;
     writeFileSync(`${rootfs}/etc/nginx/held.conf`, config);
     mkdirSync(`${rootfs}/build`, { recursive: true });
     writeFileSync(`${rootfs}/build/a.c`, 'int main(void) { return 42; }');

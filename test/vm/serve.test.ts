@@ -27,6 +27,13 @@ roles:
     id: 821
     extends: [held]
     enroll: {users: ["1001"], groups: [games]}
+  open:
+    id: 822
+    files: any
+    exec: any
+    network: any
+    allow: any
+    enroll: {users: ["1001"]}
 `,
 );
 
@@ -132,16 +139,60 @@ print(ask({"Query": {"pid": os.getpid()}}))
   test('can have two roles, and both hold', () => {
     assert.deepEqual(python('ask({"enroll": {"role": ["restricted", "held"]}})\nprint(reads())'), ['False']);
   });
-  test('is not jailed twice, nor freed', () => {
+  test('can add a role to what holds it, at once and in every thread, and its parent keeps what it has', () => {
+    const script = `
+ask({"enroll": {"role": "open"}})
+if os.fork() == 0:
+    print(reads())
+    print(json.loads(ask({"enroll": {"role": "held"}}))["role"])
+    print(reads(), flush=True)
+    os._exit(0)
+os.wait()
+print(reads())
+late, stop, escaped = threading.Event(), threading.Event(), []
+def look_once():
+    was_late = late.is_set()
+    if reads() and was_late:
+        escaped.append(1)
+def look():
+    while not stop.is_set(): look_once()
+def make():
+    while not stop.is_set():
+        thread = threading.Thread(target=look_once)
+        thread.start()
+        thread.join()
+threads = [threading.Thread(target=what) for what in (look, look, make, make)]
+for thread in threads: thread.start()
+print(ask({"Enroll": {"pod_id": 9, "role_id": 820}}))
+late.set()
+time.sleep(0.5)
+stop.set()
+for thread in threads: thread.join()
+print(len(escaped), reads())
+print(ask({"Query": {"pid": os.getpid()}}))`;
+    assert.deepEqual(python(script), [
+      ...['True', 'open+held', 'False', 'True', '"Success"', '0 False'],
+      '{"ProcessInfo":{"pod_id":9,"role_id":822}}',
+    ]);
+  });
+  test('loses nothing of what holds it by another role', () => {
     const script = `
 ask({"enroll": {"role": "held"}})
-print(ask({"Enroll": {"pod_id": 1, "role_id": 2}}))
+print(json.loads(ask({"enroll": {"role": "open"}}))["role"])
+print(reads())
+print(ask({"enroll": {"role": "held"}}))`;
+    const [role, reads, twice = ''] = python(script);
+    assert.deepEqual([role, reads], ['held+open', 'False']);
+    assert.match(twice, /Role held is named twice/);
+  });
+  test('is not freed', () => {
+    const script = `
+ask({"enroll": {"role": "held"}})
 print(ask({"RemoveExecutable": {"executable_path": "/bin/sh"}}))
 print(reads())
 print(ask({"Query": {"pid": 1}}))`;
-    const [twice = '', freed = '', reads, other = ''] = python(script);
+    const [freed = '', reads, other = ''] = python(script);
     assert.match(other, /^\{"Error":"Only root may ask/);
-    assert.match(twice, /^\{"Error":"This process is jailed already/);
     assert.match(freed, /^\{"Error":"What is jailed can ask for nothing/);
     assert.equal(reads, 'False');
   });
