@@ -30,17 +30,18 @@ const isVmTest = (file) => file.startsWith('test/vm/');
 /**
  * The files that a guest runs. Linux 7.2 preempts tasks inside the kernel in every mode it has, so it skips
  * fmod_ret programs, and jailrun refuses to attach there: only the test of that refusal makes sense.
- * What a command notices of its start, what real programs need, how a host boots and at which step jailrun is killed
- * does not depend on the kernel, and takes long: that runs on one, attached as most hosts attach. Servers, the library
- * and what is enrolled do not depend on how the programs are attached.
+ * What a command notices of its start, what real programs need, how a host boots, what the library does and what
+ * becomes of a jailrun that is killed does not depend on the kernel, and takes long: that runs on one, attached as most
+ * hosts attach. How the programs are attached makes no difference to servers, to pods and to what is enrolled.
  */
 function filesFor(kernel, lsm, files) {
   if (kernel === '7.2' && lsm === 'fmod_ret')
     return files.filter((file) => file === 'test/vm/attach.test.ts');
   if ((kernel === '6.12' && lsm === 'bpf') || files.length === 1) return files;
-  const servers = lsm === 'fmod_ret' ? '|enroll|library|nginx|network-(servers|programs)|serve|upgrade' : '';
+  const pods =
+    lsm === 'fmod_ret' ? '|containers|enroll|nginx|network-(servers|programs)|ps|reload|serve|stacks' : '';
   const elsewhere = new RegExp(
-    `^test/vm/(crash|programs(-\\w+)?|systemd|transparent${servers})\\.test\\.ts$`,
+    `^test/vm/(attaching|crash|library|programs(-\\w+)?|systemd|transparent|upgrade${pods})\\.test\\.ts$`,
   );
   return files.filter((file) => !elsewhere.test(file));
 }

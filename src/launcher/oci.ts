@@ -19,6 +19,12 @@ const roleAnnotation = 'io.jailrun.role';
 const variablePrefix = 'io.jailrun.var.';
 const ownPrefix = 'io.jailrun.';
 
+/**
+ * By these crun is told to run the container's code itself, as WebAssembly or in a virtual machine: then nothing is
+ * executed, and nothing would be jailed (crun(1), "run.oci.handler").
+ */
+const handlers = ['run.oci.handler', 'module.wasm.image/variant'];
+
 /** A hook has the environment that the runtime gives it, which is not its container's and often none at all. */
 const sources: PolicySources = {};
 
@@ -69,6 +75,11 @@ export function requestOf(
   const asked = annotations[roleAnnotation];
   const standard = policy?.default?.map(({ value }) => value);
   const role = asked === undefined ? standard : asked.split('+');
+  const handler = role && handlers.find((key) => key in annotations);
+  if (handler !== undefined)
+    throw refuse(
+      `with the annotation ${handler} the runtime runs its code itself and executes no program that could be jailed`,
+    );
   const values = own.filter((key) => key.startsWith(variablePrefix));
   if (!role) {
     if (values.length > 0)

@@ -97,6 +97,13 @@ describe('what holds a container', () => {
       /is there without io\.jailrun\.role/,
     );
   });
+  test('is refused where the runtime would run its code itself', () => {
+    assert.match(
+      codeOf(() => asked({ ...role('ci'), 'run.oci.handler': 'wasm' })),
+      /executes no program/,
+    );
+    assert.equal(asked({ 'run.oci.handler': 'wasm' }), undefined);
+  });
   test('is nothing that a misspelt annotation leaves out', () => {
     assert.match(
       codeOf(() => asked({ 'io.jailrun.roles': 'ci' })),

@@ -300,14 +300,13 @@ test('a pod’s number that was cut off as it was written, on a full disk, keeps
   recover('one that is cut off');
 });
 
-/** A command that answers questions while it runs. */
-class Pod {
+/** A program that answers questions while it runs. */
+class Asked {
   readonly #child: ChildProcess;
   #answers = '';
   #ended = false;
-  constructor(name: string) {
-    const words = ['--name', name, ...inRole, '--', probe];
-    this.#child = spawn(jailrun, words, { stdio: ['pipe', 'pipe', 'ignore'] });
+  constructor(program: string, ...words: string[]) {
+    this.#child = spawn(program, words, { stdio: ['pipe', 'pipe', 'ignore'] });
     this.#child.stdin?.on('error', () => {});
     this.#child.stdout?.on('data', (data) => {
       this.#answers += data;
@@ -315,6 +314,9 @@ class Pod {
     this.#child.once('close', () => {
       this.#ended = true;
     });
+  }
+  get pid(): number | undefined {
+    return this.#child.pid;
   }
   /** Undefined once it has ended. */
   async ask(): Promise<string | undefined> {
@@ -329,13 +331,15 @@ class Pod {
   }
 }
 
+const podNamed = (name: string): Asked => new Asked(jailrun, '--name', name, ...inRole, '--', probe);
+
 const stateSizes = (): number[] =>
   readdirSync('/run/jailrun/pods').map((name) => statSync(join('/run/jailrun/pods', name)).size);
 
 const changePolicy = (file: string, more: number): string => writePolicy('crash', policyOf(file, more));
 
 describe('with pods that live, a reload', () => {
-  let pods: Pod[];
+  let pods: Asked[];
   let between: Inventory;
   /** Counts the policies, each of which is another one than those before. */
   let count = 0;
@@ -349,7 +353,7 @@ describe('with pods that live, a reload', () => {
 
   before(async () => {
     changePolicy(granted, 0);
-    pods = ['one', 'two'].map((name) => new Pod(name));
+    pods = ['one', 'two'].map((name) => podNamed(name));
     assert.deepEqual(await ask(), ['od', 'od']);
     between = takeStanding();
   });
@@ -439,8 +443,8 @@ describe('with pods that live, a reload', () => {
 
 test('a kill that is killed at any of its steps leaves the pod to the next one, and held until then', async () => {
   const command = { words: ['kill', 'victim'] };
-  const victim = async (): Promise<Pod> => {
-    const pod = new Pod('victim');
+  const victim = async (): Promise<Asked> => {
+    const pod = podNamed('victim');
     assert.equal(await pod.ask(), held);
     return pod;
   };
@@ -457,5 +461,29 @@ test('a kill that is killed at any of its steps leaves the pod to the next one, 
     }
     await pod.end();
     recover(describeStep(step));
+  }
+});
+
+test('an enrollment that is killed at any of its steps leaves a process in its jail or outside, and nothing behind', async () => {
+  const free = 'oo';
+  const command = (pid: number | undefined): Command => ({
+    words: ['enroll', ...inRole, '--pid', String(pid)],
+  });
+  const first = new Asked(probe);
+  const steps = listSteps(command(first.pid));
+  assert.equal(await first.ask(), held);
+  await first.end();
+  recover('an enrollment to which nothing happened');
+  for (const step of walked(steps)) {
+    const where = describeStep(step);
+    const process = new Asked(probe);
+    assert.equal(await process.ask(), free, where);
+    const { status } = runTo(step, 'kill', command(process.pid));
+    const answer = await process.ask();
+    assert.ok(answer === held || (answer === free && status !== 0), `${where}: ${answer}`);
+    assert.equal(spawnSync(jailrun, ['ps']).status, 0, where);
+    assert.equal(await process.ask(), answer, where);
+    await process.end();
+    cleanUp(where);
   }
 });

@@ -139,7 +139,8 @@ export interface Inventory {
 }
 
 export function takeInventory(): Inventory {
-  const maps = ['cgroup_enrollment', 'pods', 'pod_counters', 'pod_denials'];
+  const enrollments = ['cgroup_enrollment', 'watched_cgroups', 'watched_names', 'executables', 'containers'];
+  const maps = [...enrollments, 'pods', 'pod_counters', 'pod_denials'];
   const attached = readNames('/sys/fs/bpf/jailrun').length > 0;
   const keys = (map: string): string[] => (attached ? mapKeys(map) : []);
   const roles = new Set(keys('roles'));
