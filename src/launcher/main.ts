@@ -238,6 +238,33 @@ Example: jailrun --role webserver -- nginx -g 'daemon off;'`,
       print([verdict], json, () => formatVerdict(verdict));
       process.exitCode = verdict.granted ? 0 : 1;
     });
+  const bundle = program
+    .command('bundle')
+    .description('pack jailrun, policies and hooks into one file, for other hosts')
+    .argument('[policy...]', 'policy files')
+    .option('--output <file>', 'where to write it (needed)')
+    .option('--hook <file>', 'pack this configuration of an OCI hook, too; repeatable', collect)
+    .option('--json', 'as a line of JSON')
+    .action(
+      async (policies: string[], { output, hook = [] }: { output: string; hook?: string[] }, command) => {
+        const { bundleLines, makeBundle } = await import('./bundle.js');
+        const report = await makeBundle({ output, policies, hooks: hook });
+        print([report], roleOptions(command).json, () => bundleLines(report));
+      },
+    );
+  bundle
+    .command('install')
+    .description('install a bundle, all of it or nothing; needs no Node.js')
+    .argument('<file>')
+    .option('--dry-run', 'check it all, say what would change, and change nothing')
+    .option('--root <directory>', 'install below it')
+    .action(() => {
+      // The front does it, and has seen that these are not its words.
+      throw new JailrunError(
+        'USAGE',
+        'Nothing goes before `bundle install`. Say: jailrun bundle install FILE',
+      );
+    });
   program
     .command('roles')
     .description('list the roles: name, id, where it is defined, what it is for')

@@ -210,7 +210,7 @@ exit "$END"
   const bash = ['bash', '--noprofile', '--norc', '-eo', 'pipefail', '-c'];
 
   test('runs the script in the role, as one argument, whatever is in it', () => {
-    const run = 'echo "$HOME" ${{ x }} `id`';
+    const run = 'echo "$HOME" $(id) `id` "';
     const { status, seen, sudo, outputs } = runStep({ run, options: '--audit\n--name=a b\n' }, 0);
     assert.deepEqual(seen, ['jailrun', '--role', 'ci', '--audit', '--name=a b', '--', ...bash, run, '0']);
     assert.deepEqual([status, outputs, sudo], [0, ['status=0', 'started=true'], []]);

@@ -1,11 +1,12 @@
 // A job of a CI system in the role ci, as the README and deploy/ start it, and what its summary says.
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { parse } from 'yaml';
-import { attach, jailrun, leave, root } from './jail.js';
+import { attach, jailrun, leave, root, until } from './jail.js';
 
 const area = '/mnt/ext4/ci';
 /** As GitHub's runner has them: the workspace, and beside it what is the runner's own. */
@@ -80,6 +81,19 @@ describe('a step of GitHub Actions', () => {
   test('has no summary where nothing was denied', () => {
     const { status, stderr } = shell('echo made >made\n');
     assert.deepEqual([status, stderr, outcome()], [0, '', { made: true, denied: [] }]);
+  });
+  test('keeps its workspace when the policies are read anew', async () => {
+    const job = spawn(jailrun, ['--role', 'ci', '--', 'sh', '-c', 'echo 1 >made; read line; echo 2 >again'], {
+      cwd: workspace,
+      env: github,
+      stdio: ['pipe', 'inherit', 'inherit'],
+    });
+    await until(() => existsSync(join(workspace, 'made')));
+    const { status, stderr } = spawnSync(jailrun, ['reload'], { encoding: 'utf8' });
+    assert.equal(status, 0, stderr);
+    job.stdin.end('on\n');
+    const [end] = await once(job, 'exit');
+    assert.deepEqual([end, readFileSync(join(workspace, 'again'), 'utf8')], [0, '2\n']);
   });
   test('ends with 125 and without a step where the workspace is not the job’s', () => {
     const { status, stderr } = spawnSync(jailrun, ['--role', 'ci', '--', 'touch', `${area}/ran`], {
