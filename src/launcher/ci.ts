@@ -2,8 +2,8 @@
 //
 // Both are paths that root then grants or writes, and both are the caller's to choose, who may be a job's author.
 // So neither is believed where it would reach what is not the job's.
-import { realpathSync, statSync } from 'node:fs';
-import { dirname, resolve as resolvePath, sep } from 'node:path';
+import { existsSync, realpathSync, statSync } from 'node:fs';
+import { dirname, join, resolve as resolvePath, sep } from 'node:path';
 import { follow, fromByteString, toByteString } from '../profiles/locate.js';
 import type { ResolvedRole } from '../profiles/policy.js';
 import { JailrunError } from './error.js';
@@ -54,7 +54,8 @@ export async function withWorkspace(
 
 /**
  * The directory itself, with no link on the way. A job runs in its workspace, so a value alone, without the working
- * directory, leads nowhere; and from there it leads up no further than to what others outside act upon.
+ * directory, leads nowhere; and from there it leads up no further than to the top of a repository, where other jobs'
+ * directories and the runner's own are not.
  */
 async function ownDirectory(name: string, text: string): Promise<string> {
   const shown = printable(text);
@@ -74,6 +75,8 @@ async function ownDirectory(name: string, text: string): Promise<string> {
   }
   if (here !== directory && !here.startsWith(directory === sep ? sep : `${directory}${sep}`))
     throw refused(name, `is ${shown}, and jailrun is started outside of it, in ${printable(here)}`);
+  if (here !== directory && !existsSync(join(directory, '.git')))
+    throw refused(name, `is ${shown}, above where jailrun is started, and no repository's (it has no .git)`);
   const foreign = await foreignIn(directory);
   if (foreign !== undefined) throw refused(name, `is ${shown}, which ${foreign}`);
   return directory;

@@ -49,8 +49,9 @@ describe('the workspace of a CI system', () => {
     const given = ['workspace=/srv/other'];
     assert.deepEqual(await valuesIn(workspace, { GITHUB_WORKSPACE: workspace }, given), given);
   });
-  test('is taken from where a step of it is started, too, and without the links on the way', async () => {
+  test('is taken from below a repository’s top, too, and without the links on the way', async () => {
     const link = join(area, 'link');
+    mkdirSync(join(workspace, '.git'));
     assert.deepEqual(await valuesIn(join(workspace, 'src'), { CI_PROJECT_DIR: link }), [
       `workspace=${workspace}`,
     ]);
@@ -65,10 +66,12 @@ describe('the workspace of a CI system', () => {
   test('may be named by two variables that mean the same, and by no others', async () => {
     const both = (WORKSPACE: string) => valuesIn(workspace, { CI_PROJECT_DIR: workspace, WORKSPACE });
     assert.deepEqual(await both(join(area, 'link')), [`workspace=${workspace}`]);
+    mkdirSync(join(area, '.git'));
     await assert.rejects(
       both(area),
       /and \$WORKSPACE another directory\. Name .*: --var workspace=DIRECTORY$/,
     );
+    rmSync(join(area, '.git'), { recursive: true });
   });
   test('is refused as the root, and as what is the system’s', async () => {
     for (const place of [
@@ -102,6 +105,13 @@ describe('the workspace of a CI system', () => {
     assert.match(await refusedIn('/srv', workspace), /started outside of it, in \/srv\./);
     mkdirSync(`${workspace}-2`);
     assert.match(await refusedIn(`${workspace}-2`, workspace), /started outside of it/);
+  });
+  test('is refused above where jailrun is started where that is no repository’s', async () => {
+    assert.match(
+      await refusedIn(workspace, area),
+      /is AT, above where jailrun is started, and no repository's/,
+    );
+    assert.match(await refusedIn(workspace, join(workspace, '..')), /AT\/work, above where/);
   });
   test('is refused as a path that is not whole, and one that leads nowhere', async () => {
     assert.match(await refusedIn(workspace, '.'), /is \., which is no whole path/);
