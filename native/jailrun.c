@@ -4,7 +4,8 @@
  * environment, do the thinking: node changes limits, descriptors and signals of its own process, and so
  * must not be a process that the command comes from.
  *
- * The same file is the command's last mile (enter.c).
+ * The same file is the command's last mile (enter.c), and installs bundles where there is no node
+ * (install.c).
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -17,6 +18,7 @@
 
 #include "caller.h"
 #include "enter.h"
+#include "install.h"
 #include "launcher.h"
 #include "message.h"
 #include "pod.h"
@@ -237,5 +239,7 @@ int main(int argc, char *argv[])
 {
 	if (argc > 0 && strcmp(argv[0], ENTER_NAME) == 0)
 		return enter(argc, argv);
+	if (argc > 0 && is_install(argv + 1))
+		return install(argv + 1);
 	return run(argc, argv);
 }

@@ -31,6 +31,17 @@ static const char *const known_variables[] = {
     "TMPDIR",
     "XDG_CONFIG_HOME",
     "XDG_RUNTIME_DIR",
+    /* What CI systems tell a job, see src/launcher/ci.ts. */
+    "GITHUB_STEP_SUMMARY",
+    "GITHUB_WORKSPACE",
+    "CI_PROJECT_DIR",
+    "BUILD_SOURCESDIRECTORY",
+    "BUILDKITE_BUILD_CHECKOUT_PATH",
+    "BITBUCKET_CLONE_DIR",
+    "DRONE_WORKSPACE",
+    "CI_WORKSPACE",
+    "TRAVIS_BUILD_DIR",
+    "WORKSPACE",
 };
 
 /*

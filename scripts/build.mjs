@@ -46,7 +46,7 @@ const steps = {
   },
   launcher: {
     inputs: [['src', '.ts', '.cjs'], ['package.json'], ['package-lock.json']],
-    outputs: ['dist/launcher.cjs', 'dist/launcher-main.js', 'dist/yaml.cjs'],
+    outputs: ['dist/launcher.cjs', 'dist/launcher-main.js', 'dist/tar.cjs', 'dist/yaml.cjs'],
     run: bundleLauncher,
   },
   library: {
@@ -147,11 +147,15 @@ const withoutChildProcess = {
   },
 };
 
-/** The YAML library goes into a file of its own, which only those load who wrote a policy. */
-const withoutYaml = {
-  name: 'yaml apart',
+/** These go into files of their own, which only those load who wrote a policy, or pack a bundle. */
+const apart = ['tar', 'yaml'];
+const keptApart = {
+  name: 'libraries apart',
   setup({ onResolve }) {
-    onResolve({ filter: /^yaml$/ }, () => ({ path: './yaml.cjs', external: true }));
+    onResolve({ filter: new RegExp(`^(${apart.join('|')})$`) }, ({ path }) => ({
+      path: `./${path}.cjs`,
+      external: true,
+    }));
   },
 };
 
@@ -177,9 +181,9 @@ async function bundleLauncher() {
       ...options,
       entryPoints: ['src/launcher/main.ts'],
       outfile: 'dist/launcher-main.js',
-      plugins: [withoutChildProcess, withoutYaml],
+      plugins: [withoutChildProcess, keptApart],
     }),
-    bundle({ ...options, entryPoints: ['yaml'], outfile: 'dist/yaml.cjs' }),
+    ...apart.map((name) => bundle({ ...options, entryPoints: [name], outfile: `dist/${name}.cjs` })),
   ]);
   cpSync(join(root, 'src/launcher/cached.cjs'), join(root, 'dist/launcher.cjs'));
 }

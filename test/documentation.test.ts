@@ -16,7 +16,7 @@ const help = (...command: string[]): string =>
 /** In the manual's source an option is `Fl -name`, and its dashes are escaped elsewhere. */
 const manual = readFileSync(join(root, 'man/jailrun.1'), 'utf8').replaceAll('Fl -', '--');
 
-const subcommands = [...help().matchAll(/^ {2}([a-z]+)(?: \[options\])?(?: <[a-z.]+>)* {2,}\S/gm)].map(
+const subcommands = [...help().matchAll(/^ {2}([a-z]+)(?: \[options\])?(?: [<[][a-z.]+[>\]])* {2,}\S/gm)].map(
   (match) => match[1] ?? '',
 );
 const optionsOf = (text: string): string[] =>
@@ -37,6 +37,7 @@ describe('the README and the manual page name', () => {
       'doctor',
       'check',
       'explain',
+      'bundle',
       'roles',
     ]);
     for (const name of subcommands) {
@@ -45,7 +46,8 @@ describe('the README and the manual page name', () => {
     }
   });
   test('every option', () => {
-    const options = [help(), ...subcommands.map((name) => help(name))].flatMap(optionsOf);
+    const helps = [help(), ...subcommands.map((name) => help(name)), help('bundle', 'install')];
+    const options = helps.flatMap(optionsOf);
     assert.ok(options.length >= 8, `${options}`);
     for (const option of options)
       for (const text of [readme, manual]) assert.match(text, new RegExp(`${option}\\b`), option);

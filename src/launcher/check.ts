@@ -150,10 +150,10 @@ function powerWays({ allow }: ResolvedRole): string[] {
 }
 
 /**
- * What others outside of a jail act upon, as patterns of paths: the set @deputies with the sets that it names.
- * Who writes them, or connects to the sockets among them, has work done outside.
+ * The patterns of paths of a built-in set, with those of the sets that it names. `deputies` is what others outside of
+ * a jail act upon: who writes it, or connects to the sockets in it, has work done outside.
  */
-function deputies(): string[] {
+export function pathsOfSet(set: string): string[] {
   const sets = new Map(
     readBuiltIn()
       .policies()
@@ -162,7 +162,7 @@ function deputies(): string[] {
   );
   const expand = (name: string): string[] =>
     (sets.get(name) ?? []).flatMap((value) => (value.startsWith('@') ? expand(value.slice(1)) : [value]));
-  return expand('deputies');
+  return expand(set);
 }
 
 /** The same for abstract names, byte strings as rules have them. No other list needs them. */
@@ -205,7 +205,7 @@ function deputyWays(role: ResolvedRole, compiled: CompiledRole, mounts: readonly
       if (rule) found.set(rule, (found.get(rule) ?? new Set()).add(path));
     };
     const written = compiled.rules.filter(({ section }) => sections.includes(section));
-    for (const deputy of deputies()) {
+    for (const deputy of pathsOfSet('deputies')) {
       note(grants(example(deputy), access), deputy);
       for (const { text } of written) {
         const path = text.replace(/^unix:/, '');
@@ -237,7 +237,7 @@ function example(pattern: string): string {
 }
 
 /** Whether a path that `pattern` matches may be one that `deputy` matches, or lie below such a one. */
-function liesBelow(pattern: string, deputy: string): boolean {
+export function liesBelow(pattern: string, deputy: string): boolean {
   const [below, above] = [splitPath(pattern), splitPath(deputy)];
   const deep = below.indexOf('**');
   if (deep >= 0) return above.slice(0, deep).every((name, i) => mayMeet(below[i] ?? '', name));

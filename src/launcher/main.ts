@@ -68,6 +68,7 @@ function buildProgram(args: string[]): Command {
     .option('--exec', 'become the command: no supervisor stays behind (for services)')
     .option('--json', 'reports and errors as JSON lines')
     .option('--report-fd <number>', 'reports and errors go to this descriptor', descriptor)
+    .option('--summary <file>', 'add what was denied to this file, as Markdown')
     .enablePositionalOptions()
     .passThroughOptions()
     .exitOverride()
@@ -95,7 +96,15 @@ Example: jailrun --role webserver -- nginx -g 'daemon off;'`,
   });
   // Denials are reported by a process of their own, see report.ts; the front starts it.
   program.command('report-denials <state>', { hidden: true }).action(async (state: string) => {
-    (await import('./report.js')).reportDenials(state);
+    const denials = (await import('./report.js')).reportDenials(state);
+    if (!denials?.pod.summary) return;
+    const { summary, json } = denials.pod;
+    try {
+      (await import('./summary.js')).addSummary(summary, denials);
+    } catch (error) {
+      // The denials are told already.
+      say(2, describe(error, json));
+    }
   });
   program
     .command('attach')
@@ -235,6 +244,33 @@ Example: jailrun --role webserver -- nginx -g 'daemon off;'`,
       print([verdict], json, () => formatVerdict(verdict));
       process.exitCode = verdict.granted ? 0 : 1;
     });
+  const bundle = program
+    .command('bundle')
+    .description('pack jailrun, policies and hooks into one file, for other hosts')
+    .argument('[policy...]', 'policy files')
+    .option('--output <file>', 'where to write it (needed)')
+    .option('--hook <file>', 'pack this configuration of an OCI hook, too; repeatable', collect)
+    .option('--json', 'as a line of JSON')
+    .action(
+      async (policies: string[], { output, hook = [] }: { output: string; hook?: string[] }, command) => {
+        const { bundleLines, makeBundle } = await import('./bundle.js');
+        const report = await makeBundle({ output, policies, hooks: hook });
+        print([report], roleOptions(command).json, () => bundleLines(report));
+      },
+    );
+  bundle
+    .command('install')
+    .description('install a bundle, all of it or nothing; needs no Node.js')
+    .argument('<file>')
+    .option('--dry-run', 'check it all, say what would change, and change nothing')
+    .option('--root <directory>', 'install below it')
+    .action(() => {
+      // The front does it, and has seen that these are not its words.
+      throw new JailrunError(
+        'USAGE',
+        'Nothing goes before `bundle install`. Say: jailrun bundle install FILE',
+      );
+    });
   program
     .command('roles')
     .description('list the roles: name, id, where it is defined, what it is for')
@@ -269,6 +305,12 @@ async function main(args: string[]): Promise<void> {
 
 /** Says what went wrong and ends with the status that says so. */
 function fail(error: unknown, json: boolean, reported = false): never {
+  say(reported ? PlanNumber.REPORT : 2, describe(error, json));
+  addon.exitNow(FAILED);
+}
+
+/** What went wrong, as lines of text or one of JSON. */
+function describe(error: unknown, json: boolean): string {
   const known = error instanceof JailrunError;
   const usage = error instanceof CommanderError;
   const code = known ? error.code : usage ? 'USAGE' : 'INTERNAL';
@@ -280,8 +322,7 @@ function fail(error: unknown, json: boolean, reported = false): never {
   const text = json
     ? JSON.stringify({ version: 1, type: 'error', code, message })
     : message.replace(/^/gm, 'jailrun: ');
-  say(reported ? PlanNumber.REPORT : 2, `${text}\n`);
-  addon.exitNow(FAILED);
+  return `${text}\n`;
 }
 
 /** Where nobody reads any more, there is no other place to say so. */

@@ -35,6 +35,7 @@ import { isPopulated, makeCgroup, ownCgroup, removeCgroup } from './cgroup.js';
 import { JailrunError } from './error.js';
 import { hostPlaces, type Kernel, withLock } from './kernel.js';
 import type { PolicySources } from './role.js';
+import type { SummaryPlace } from './summary.js';
 import type { PolicyLine } from './verdict.js';
 
 const stateDirectory = '/run/jailrun/pods';
@@ -103,6 +104,8 @@ export interface PodHeader extends HeldRole {
   request: RoleRequest;
   command: string;
   json: boolean;
+  /** Where the report goes as Markdown, too. */
+  summary?: SummaryPlace;
 }
 
 /** A pod as its state file tells. The id is missing when its maker died before it had one. */

@@ -226,31 +226,43 @@ function allowing(
   return grantFor(denial.operation, { end: ruleForEnd(endOf(denial)) }, decided, definition);
 }
 
+/** Why, as the end of a sentence about the denial. */
+export function whyDenied({ role, decider, reason, rule }: DenialReport): string {
+  if (rule) return ` ${deniedBy(rule, decider)}`;
+  if (reason !== undefined) return `: ${reason}${decider === undefined ? '' : ` (role ${decider})`}`;
+  return `: role ${decider ?? role} does not grant it`;
+}
+
 /** One line for people. */
 export function formatDenial(report: DenialReport, count: number): string {
   const times = count > 1 ? `, ${count} times` : '';
   const verb = report.audit ? 'would be denied' : 'was denied';
-  const { decider, reason } = report;
-  let why = `: role ${decider ?? report.role} does not grant it`;
-  if (report.rule) why = ` ${deniedBy(report.rule, decider)}`;
-  else if (reason !== undefined) why = `: ${reason}${decider === undefined ? '' : ` (role ${decider})`}`;
+  const why = whyDenied(report);
   const what = `${report.operation} ${printable(report.target)}${times}`;
   return `${printable(report.command)}[${report.pid}] ${verb} ${what} (${report.error})${why}${mend(report.allow)}`;
 }
 
+/** What was reported. */
+export interface RunDenials {
+  pod: PodHeader;
+  reports: DenialReport[];
+  lost: number;
+}
+
 /**
  * Reports the pod's denials on standard error: the internal subcommand that the front runs
- * when a supervised command has ended and was denied something.
+ * when a supervised command has ended and was denied something. Undefined where the pod is gone.
  */
-export function reportDenials(statePath: string): void {
+export function reportDenials(statePath: string): RunDenials | undefined {
   const pod = readState(statePath);
-  if (!pod?.id) return;
+  if (!pod?.id) return undefined;
   const { denials, lost } = readDenials(POD_COUNTERS_FD, POD_DENIALS_FD, pod.id);
   const reports = describeDenials(denials, pod);
   const lines = pod.json
     ? jsonLines(reports, lost)
     : denialLines(pod, reports, lost).map((line) => `jailrun: ${line}`);
   process.stderr.write(lines.map((line) => `${line}\n`).join(''));
+  return { pod, reports, lost };
 }
 
 function jsonLines(reports: DenialReport[], lost: number): string[] {
@@ -259,8 +271,8 @@ function jsonLines(reports: DenialReport[], lost: number): string[] {
   return rows.map((row) => JSON.stringify(row));
 }
 
-/** For people: each denial once, with how often it was. */
-export function denialLines(pod: PodHeader, reports: DenialReport[], lost: number): string[] {
+/** The same of several tasks, or at several times, once with its count. */
+export function mergeDenials(reports: readonly DenialReport[]): { report: DenialReport; count: number }[] {
   const seen = new Map<string, { report: DenialReport; count: number }>();
   for (const report of reports) {
     const key = [report.operation, report.target, report.command, report.error, report.audit].join('\0');
@@ -268,7 +280,12 @@ export function denialLines(pod: PodHeader, reports: DenialReport[], lost: numbe
     if (same) same.count += report.count;
     else seen.set(key, { report, count: report.count });
   }
-  const lines = [...seen.values()].map(({ report, count }) => formatDenial(report, count));
+  return [...seen.values()];
+}
+
+/** For people: each denial once, with how often it was. */
+export function denialLines(pod: PodHeader, reports: DenialReport[], lost: number): string[] {
+  const lines = mergeDenials(reports).map(({ report, count }) => formatDenial(report, count));
   if (lost > 0) lines.push(`${lost} more denials of pod ${pod.name} were not kept and are not shown`);
   return lines;
 }

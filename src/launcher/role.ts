@@ -53,6 +53,15 @@ export async function findStack(
   sources: PolicySources,
   usage: string,
 ): Promise<ResolvedRole[]> {
+  return bindStack(await findRoles(request, sources, usage), request.var);
+}
+
+/** The same before their variables have values. */
+export async function findRoles(
+  request: Pick<StackRequest, 'role'>,
+  sources: PolicySources,
+  usage: string,
+): Promise<ResolvedRole[]> {
   const names = request.role ?? [];
   if (names.length === 0)
     throw new JailrunError('USAGE', `No role is named, so nothing would be allowed. Name one: ${usage}`);
@@ -65,13 +74,11 @@ export async function findStack(
   if (twice !== undefined)
     throw new JailrunError('USAGE', `Role ${twice} is named twice, which says nothing more. Name it once.`);
   const roles = await rolesInUse(sources);
-  return bind(
-    names.map((name) => roles.role(name) ?? unknownRole(name, roles.names)),
-    request.var,
-  );
+  return names.map((name) => roles.role(name) ?? unknownRole(name, roles.names));
 }
 
-function bind(stack: readonly ResolvedRole[], texts: readonly string[] = []): ResolvedRole[] {
+/** Gives their variables values, NAME=VALUE. Throws a JailrunError USAGE or POLICY. */
+export function bindStack(stack: readonly ResolvedRole[], texts: readonly string[] = []): ResolvedRole[] {
   const values = new Map<string, string>();
   for (const text of texts) {
     const [, name, value] = /^([^=]+)=(.*)$/s.exec(text) ?? [];

@@ -3,10 +3,20 @@ import { closeSync, constants, lstatSync, openSync, writeSync } from 'node:fs';
 import { Limit, Plan, PlanFd, PlanNumber, TaskFlag } from '../abi.js';
 import type { ResolvedRole } from '../profiles/policy.js';
 import { addon } from './addon.js';
+import { stepSummary, withWorkspace } from './ci.js';
 import { JailrunError } from './error.js';
 import { asRefusal, type Kernel, openPins } from './kernel.js';
 import { makePod, type NewPod, podName, removeSomeDeadPods, unmakePod } from './pods.js';
-import { compileStack, findStack, heldRole, isAudited, type StackRequest, sourcesHere } from './role.js';
+import {
+  bindStack,
+  compileStack,
+  findRoles,
+  heldRole,
+  isAudited,
+  type StackRequest,
+  sourcesHere,
+} from './role.js';
+import type { SummaryPlace } from './summary.js';
 
 export interface RunRequest extends StackRequest {
   audit?: true;
@@ -15,6 +25,8 @@ export interface RunRequest extends StackRequest {
   json?: true;
   /** The front's descriptor for what jailrun says for itself; standard error unless named. */
   reportFd?: number;
+  /** The file to which the report is added as Markdown, too. */
+  summary?: string;
   command: string;
   /** Where the command stands in the front's own argument list. */
   position: number;
@@ -24,7 +36,10 @@ export interface RunRequest extends StackRequest {
 export async function run(request: RunRequest): Promise<never> {
   requireReport(request);
   const sources = sourcesHere(request.policy);
-  const stack = await findStack(request, sources, 'jailrun --role NAME -- COMMAND');
+  const roles = await findRoles(request, sources, 'jailrun --role NAME -- COMMAND');
+  const values = await withWorkspace(roles, request.var);
+  const stack = bindStack(roles, values);
+  const summary = await summaryOf(request);
   const audited = request.audit === true || isAudited(stack);
   const kernel = openPins() ?? (await import('./attach.js')).attach();
   const role = compileStack(stack, kernel);
@@ -36,9 +51,10 @@ export async function run(request: RunRequest): Promise<never> {
     ...heldRole(stack, role),
     name,
     role: role.name,
-    request: { ...sources, role: request.role ?? [], var: request.var ?? [], audit, gains },
+    request: { ...sources, role: request.role ?? [], var: values, audit, gains },
     command: request.command,
     json: request.json === true,
+    ...(summary && { summary }),
   });
   try {
     kernel.createPod({
@@ -85,6 +101,18 @@ function requireReport({ reportFd }: RunRequest): void {
       `Descriptor ${reportFd}, which --report-fd names, is not open. Open it: jailrun --report-fd ${reportFd} … ${reportFd}>report`,
     );
   }
+}
+
+/** In GitHub Actions a step has a summary of its own. Who asks for JSON makes a report of that. */
+async function summaryOf({ summary, exec, json }: RunRequest): Promise<SummaryPlace | undefined> {
+  if (summary !== undefined && exec)
+    throw new JailrunError(
+      'USAGE',
+      'With --exec nothing stays behind that could write the --summary. Leave one of them out.',
+    );
+  const file = summary ?? (exec || json ? undefined : await stepSummary());
+  if (file === undefined) return undefined;
+  return (await import('./summary.js')).placeSummary(file, summary !== undefined);
 }
 
 /** Whether set-id programs may change who runs them. */

@@ -162,7 +162,7 @@ function isScope(text: string): boolean {
 }
 
 /** A path as it can be written in a YAML list. */
-function quoted(path: string): string {
+export function quoted(path: string): string {
   if (!/[,[\]{}"'\\]|: |:$| #|\s$/.test(path) && path === printable(path)) return path;
   const escaped = (character: string) => {
     const code = character.codePointAt(0) ?? 0;
