@@ -20,6 +20,7 @@
 #include "launcher.h"
 #include "message.h"
 #include "pod.h"
+#include "remembered.h"
 #include "supervise.h"
 #include "warm.h"
 
@@ -213,6 +214,8 @@ static int run(int argc, char *argv[])
 	if (!find_script(&launcher))
 		return fail(launcher.voice, "launcher.cjs is not beside jailrun's own file",
 			    "Install jailrun anew");
+	if (make_remembered_pod(&pod, &launcher, argc, argv))
+		return become_command(&caller, &pod, program, warmer, argv + pod.plan.command);
 	if (seems_given(arguments, "--exec"))
 		warmer = start_warming();
 	planned = prepare_pod(&launcher, argc, argv, &pod, &end);
