@@ -569,7 +569,7 @@ struct jr_plan {
  * struct in a sight, is filled up to four bytes with zeros.
  */
 enum jr_start_number {
-	JR_START_FORMAT = 1,
+	JR_START_FORMAT = 1,    /* another one with each change of what follows, or of its meaning */
 	JR_START_MAX = 1 << 24, /* bytes of such a file */
 };
 

@@ -40,7 +40,7 @@ function filesFor(kernel, lsm, files) {
   if ((kernel === '6.12' && lsm === 'bpf') || files.length === 1) return files;
   const servers = lsm === 'fmod_ret' ? '|enroll|library|nginx|network-(servers|programs)|serve|upgrade' : '';
   const elsewhere = new RegExp(
-    `^test/vm/(crash|programs(-\\w+)?|systemd|transparent${servers})\\.test\\.ts$`,
+    `^test/vm/(crash|fast-faults|programs(-\\w+)?|systemd|transparent${servers})\\.test\\.ts$`,
   );
   return files.filter((file) => !elsewhere.test(file));
 }
