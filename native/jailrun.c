@@ -2,8 +2,8 @@
 /*
  * The front. It becomes the command or stands for it, and has the launcher, a node process with a clean
  * environment, do the thinking: node changes limits, descriptors and signals of its own process, and so
- * must not be a process that the command comes from. What the launcher has thought of before it does by itself
- * (remembered.c).
+ * must not be a process that the command comes from. What the launcher has thought of before it does by
+ * itself (remembered.c).
  *
  * The same file is the command's last mile (enter.c).
  */

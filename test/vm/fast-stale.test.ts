@@ -7,6 +7,7 @@ import {
   chmodSync,
   chownSync,
   cpSync,
+  existsSync,
   mkdirSync,
   renameSync,
   rmSync,
@@ -19,7 +20,7 @@ import {
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { attach, detach, jailrun, root, until } from './jail.js';
+import { detach, jailrun, root, until } from './jail.js';
 import {
   about,
   area,
@@ -73,7 +74,7 @@ beforeEach(async () => {
   for (const path of [`${policies}/more.yaml`, `${policies}/forgotten.yml`, '/etc/jailrun/policy.yaml'])
     rmSync(path, { force: true });
   writeFileSync(policy, policyOf(granted));
-  await settle(words);
+  if (existsSync('/sys/fs/bpf/jailrun/links/jr_file_open')) await settle(words);
 });
 after(() => {
   uninstall();
@@ -217,21 +218,18 @@ describe('what was remembered is out of date when', () => {
     appendFileSync(`${newer}/jailrun.bpf.o`, '\n');
     execFileSync(`${newer}/jailrun`, ['attach']);
     await goesStale(questions, held);
-    execFileSync(jailrun, ['attach']);
-    await goesStale(questions, held);
   });
-  test('the programs are detached: the launcher attaches them', async () => {
-    detach();
-    await goesStale(questions, held);
-  });
-  test('one of the programs is no longer pinned, and nothing is started', async () => {
+  // To attach takes an emulated kernel longest of all, so what this one breaks the next one mends.
+  test('one of the programs is no longer pinned, and nothing is started', () => {
     unlinkSync('/sys/fs/bpf/jailrun/links/jr_file_open');
     const { status, stdout, stderr, node } = start(['--json', ...words], { input: about(questions) });
     assert.deepEqual([status, stdout, node], [125, '', true]);
     assert.match(stderr, /"code":"PINS_INCOMPLETE"/);
+    assert.equal(start(words).node, true);
+  });
+  test('the programs are detached: the launcher attaches them', async () => {
     detach();
-    attach();
-    await settle(words);
+    await goesStale(questions, held);
   });
 });
 
