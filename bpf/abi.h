@@ -582,4 +582,71 @@ struct jr_plan {
 	char state[JR_PLAN_PATH];
 };
 
+/*
+ * A remembered start: what the launcher leaves below /run/jailrun/starts when it has started a command with
+ * --exec (src/launcher/remembered.ts), so that the front can do the same again without it, as long as all
+ * that decided about it is as it was (native/remembered.c).
+ *
+ * A struct jr_start; the first line of the pod's state file, with gaps where the cgroup, the name and the
+ * command go, all in JSON's form; then one struct jr_sight after the other. Each part, and what follows the
+ * struct in a sight, is filled up to four bytes with zeros.
+ */
+enum jr_start_number {
+	JR_START_FORMAT = 1,    /* another one with each change of what follows, or of its meaning */
+	JR_START_MAX = 1 << 24, /* bytes of such a file */
+};
+
+struct jr_start {
+	__u32 format;   /* JR_START_FORMAT */
+	__u32 layout;   /* JR_LAYOUT */
+	__u32 size;     /* of the file, in bytes */
+	__u32 checksum; /* FNV-1a of the bytes of the file's name, then of the 32-bit words behind this one */
+	__u64 role;     /* key of `roles` */
+	__u32 flags;    /* enum jr_task_flag */
+	__u32 plan;     /* flags of struct jr_plan */
+	/* Bytes of the text before each gap, and of that behind the last one. */
+	__u32 to_cgroup;
+	__u32 to_name;
+	__u32 to_command;
+	__u32 to_end;
+	__u8 meta[sizeof(struct jr_meta)];
+};
+
+/* What the launcher looked at, and found. */
+enum jr_sight_kind {
+	JR_SIGHT_MOUNTS = 1,    /* the bytes of `path`, a mount table */
+	JR_SIGHT_EPOCHS = 2,    /* of its devices: struct jr_epoch, one after the other */
+	JR_SIGHT_CGROUPS = 3,   /* `path` is where the root of this namespace's cgroups is mounted */
+	JR_SIGHT_ABSENT = 4,    /* there is nothing at `path` */
+	JR_SIGHT_PLACE = 5,     /* what is at `path` itself, link or not, is `owner`'s and has `mode` */
+	JR_SIGHT_DIRECTORY = 6, /* the names in it that begin with no dot, each with a NUL */
+	JR_SIGHT_FILE = 7,      /* a regular file of `owner` and `mode`: its bytes */
+	JR_SIGHT_LINK = 8,      /* a symbolic link: its target */
+	JR_SIGHT_NO_LINK = 9,   /* there is none at `path`, or nothing */
+	JR_SIGHT_SAME = 10,     /* struct jr_identity; `path` may begin at the front's directory */
+};
+
+struct jr_sight {
+	__u32 size;  /* of this struct, the path and the data */
+	__u16 kind;  /* enum jr_sight_kind */
+	__u16 path;  /* bytes of the path behind it, NULs included, a multiple of four */
+	__u32 data;  /* bytes of what follows the path */
+	__u32 owner; /* st_uid */
+	__u32 mode;  /* st_mode */
+};
+
+struct jr_epoch {
+	__u32 index; /* in device_epochs */
+	__u32 epoch;
+};
+
+/* What tells a file from another one, and from what it was: stat(2), times in nanoseconds. */
+struct jr_identity {
+	__u64 device;
+	__u64 inode;
+	__u64 size;
+	__u64 modified;
+	__u64 changed;
+};
+
 #endif

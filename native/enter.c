@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "map.h"
 #include "message.h"
 
 /* The last mile's argv. */
@@ -63,11 +64,9 @@ int exec_enter(int program, const struct pod *pod, pid_t front, char *const comm
 /* Asks our lsm/bpf program, if it runs, which pod this task is in. Returns 0 or the answer as an errno. */
 static int prove_pod(const char *id)
 {
-	struct jr_probe probe = {.pod = strtoull(id, NULL, 16)};
+	int answer = probe_pod(strtoull(id, NULL, 16));
 
-	if (syscall(SYS_bpf, JR_PROBE_COMMAND, &probe, sizeof(probe)) == 0)
-		return EINVAL;
-	return errno == JR_PROBE_THIS_POD ? 0 : errno;
+	return answer == JR_PROBE_THIS_POD ? 0 : answer;
 }
 
 static int refuse(struct voice voice, int answer)

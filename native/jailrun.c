@@ -2,7 +2,8 @@
 /*
  * The front. It becomes the command or stands for it, and has the launcher, a node process with a clean
  * environment, do the thinking: node changes limits, descriptors and signals of its own process, and so
- * must not be a process that the command comes from.
+ * must not be a process that the command comes from. What the launcher has thought of before it does by
+ * itself (remembered.c).
  *
  * The same file is the command's last mile (enter.c), and installs bundles where there is no node
  * (install.c).
@@ -22,6 +23,7 @@
 #include "launcher.h"
 #include "message.h"
 #include "pod.h"
+#include "remembered.h"
 #include "supervise.h"
 #include "warm.h"
 
@@ -215,6 +217,8 @@ static int run(int argc, char *argv[])
 	if (!find_script(&launcher))
 		return fail(launcher.voice, "launcher.cjs is not beside jailrun's own file",
 			    "Install jailrun anew");
+	if (make_remembered_pod(&pod, &launcher, argc, argv))
+		return become_command(&caller, &pod, program, warmer, argv + pod.plan.command);
 	if (seems_given(arguments, "--exec"))
 		warmer = start_warming();
 	planned = prepare_pod(&launcher, argc, argv, &pod, &end);

@@ -9,8 +9,7 @@
 
 enum {
 	MESSAGE_SIZE = 8192,
-	/* A byte becomes six at most: a control character in JSON. */
-	LINE_SIZE = 6 * MESSAGE_SIZE + 128,
+	LINE_SIZE = JSON_GROWTH * MESSAGE_SIZE + 128,
 };
 
 /* The length of the UTF-8 sequence at `text`, 0 where the bytes are none. RFC 3629, section 4. */
@@ -31,8 +30,7 @@ static int utf8_length(const unsigned char *text)
 	return length;
 }
 
-/* The message's text in JSON's string form; a byte that is no UTF-8 becomes U+FFFD. */
-static char *append_json(char *end, const char *text)
+char *append_json(char *end, const char *text)
 {
 	while (*text) {
 		int length = utf8_length((const unsigned char *)text);

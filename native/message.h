@@ -25,4 +25,11 @@ struct voice {
 void complain(struct voice voice, const char *code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/*
+ * Writes text in JSON's form, as what is between the quotes of a string, and returns its end; a byte that is
+ * no UTF-8 becomes U+FFFD. No byte of the text becomes more than JSON_GROWTH; nothing ends them.
+ */
+char *append_json(char *end, const char *text);
+enum { JSON_GROWTH = 6 };
+
 #endif

@@ -5,16 +5,16 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/bpf.h>
 #include <linux/magic.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
+
+#include "map.h"
 
 enum {
 	/* Room for more descriptors than a plan has, so that too many are seen as such. */
@@ -25,22 +25,6 @@ enum {
 	LAG_ROUNDS = 5,
 	LAG_MILLISECONDS = 5,
 };
-
-static long bpf(enum bpf_cmd command, union bpf_attr *attributes)
-{
-	return syscall(SYS_bpf, command, attributes, sizeof(*attributes));
-}
-
-static bool is_map(int fd, __u32 key_size, __u32 value_size)
-{
-	struct bpf_map_info info = {0};
-	union bpf_attr attributes = {
-	    .info = {.bpf_fd = fd, .info_len = sizeof(info), .info = (uintptr_t)&info}};
-
-	if (bpf(BPF_OBJ_GET_INFO_BY_FD, &attributes) < 0)
-		return false;
-	return info.key_size == key_size && info.value_size == value_size;
-}
 
 static bool is_cgroup(int fd, __u64 id)
 {
@@ -124,24 +108,14 @@ const char *receive_pod(struct pod *pod, int socket, int words)
 static struct jr_counters read_counters(const struct pod *pod)
 {
 	struct jr_counters counters = {0};
-	union bpf_attr attributes = {.map_fd = pod->descriptors[JR_PLAN_COUNTERS],
-				     .key = (uintptr_t)&pod->plan.pod,
-				     .value = (uintptr_t)&counters};
 
-	bpf(BPF_MAP_LOOKUP_ELEM, &attributes);
+	look_up(pod->descriptors[JR_PLAN_COUNTERS], &pod->plan.pod, &counters);
 	return counters;
 }
 
 uint64_t count_denials(const struct pod *pod)
 {
 	return read_counters(pod).denials;
-}
-
-static bool delete_key(int map, const void *key)
-{
-	union bpf_attr attributes = {.map_fd = map, .key = (uintptr_t)key};
-
-	return bpf(BPF_MAP_DELETE_ELEM, &attributes) == 0 || errno == ENOENT;
 }
 
 /* The counters come last: they tell which slots there are to delete. */
@@ -187,6 +161,11 @@ static void remove_cgroups_below(int parent, int depth)
 	closedir(directory);
 }
 
+static int remove_directory(const char *path)
+{
+	return rmdir(path) < 0 && errno != ENOENT ? errno : 0;
+}
+
 /* Returns 0 once the cgroup is gone, otherwise an errno. EBUSY: processes live in it. */
 static int remove_cgroup(const struct pod *pod)
 {
@@ -203,32 +182,38 @@ static int remove_cgroup(const struct pod *pod)
 		/* Only a read makes poll(2) wait for the change after it. */
 		if (pread(events, text, sizeof(text), 0) < 0)
 			text[0] = '\0';
-		remove_cgroups_below(directory, 0);
-		error = rmdir(pod->plan.cgroup) < 0 && errno != ENOENT ? errno : 0;
+		error = remove_directory(pod->plan.cgroup);
+		/* Most have none below them, and to list the kernel's files in it takes longest of all. */
+		if (error == EBUSY) {
+			remove_cgroups_below(directory, 0);
+			error = remove_directory(pod->plan.cgroup);
+		}
 	}
 	close(events);
 	return error;
 }
 
+const char *take_apart(const struct pod *pod)
+{
+	errno = remove_cgroup(pod);
+	if (errno == EBUSY)
+		return NULL;
+	if (errno)
+		return pod->plan.cgroup;
+	if (!delete_entries(pod))
+		return "its map entries";
+	if (unlink(pod->plan.state) < 0 && errno != ENOENT)
+		return pod->plan.state;
+	return NULL;
+}
+
 void remove_pod(const struct pod *pod)
 {
-	const char *failed = NULL;
-	int error = remove_cgroup(pod);
+	const char *left = take_apart(pod);
 
-	if (error == EBUSY)
-		return;
-	if (error) {
-		failed = pod->plan.cgroup;
-	} else if (!delete_entries(pod)) {
-		failed = "its map entries";
-		error = errno;
-	} else if (unlink(pod->plan.state) < 0 && errno != ENOENT) {
-		failed = pod->plan.state;
-		error = errno;
-	}
-	if (failed)
+	if (left)
 		complain(voice_of(pod), "POD_LEFT",
 			 "The pod was not removed whole (%s: %s). The next jailrun tries again; look at: "
 			 "jailrun status",
-			 failed, strerror(error));
+			 left, strerror(errno));
 }

@@ -33,8 +33,11 @@ uint64_t count_denials(const struct pod *pod);
 /*
  * Removes the pod's cgroup, map entries and state file, in this order: what is left when this process
  * dies in between is what the next jailrun recognizes as a dead pod's and removes. A pod in which
- * processes live on stays as it is.
+ * processes live on stays as it is. Returns what cannot be removed, with errno, otherwise NULL.
  */
+const char *take_apart(const struct pod *pod);
+
+/* The same, and says what is left. */
 void remove_pod(const struct pod *pod);
 
 #endif

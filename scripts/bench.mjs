@@ -24,6 +24,7 @@ const latency = join(root, 'build/latency');
 const operations = join(root, 'build/operations');
 const requests = join(root, 'build/requests');
 const nginx = '/usr/sbin/nginx';
+const bubblewrap = '/usr/bin/bwrap';
 
 /** The jail and the AppArmor profile say the same, as far as both can. */
 const policy = `version: 1
@@ -136,6 +137,9 @@ function measureStarts() {
     'node -e 0': [process.execPath, '-e', '0'],
     'jailrun --role permissive -- true': [...permissive, '--', '/bin/true'],
     'jailrun --role permissive --exec -- true': [...permissive, '--exec', '--', '/bin/true'],
+    'jailrun --role webserver --exec -- true': [jailrun, '--role', 'webserver', '--exec', '--', '/bin/true'],
+    'bwrap --dev-bind / / true': [bubblewrap, '--dev-bind', '/', '/', '/bin/true'],
+    true: ['/bin/true'],
   };
   return Object.entries(commands).map(([name, words]) => {
     const output = inTree([latency, String(rounds), ...words]);
@@ -161,7 +165,7 @@ function makeTree() {
   for (const directory of ['dev', 'proc', 'sys', 'tmp', 'run', 'etc']) mkdirSync(join(tree, directory));
   for (const directory of ['dev', 'proc', 'sys'])
     check(['mount', '--rbind', `/${directory}`, join(tree, directory)]);
-  const programs = [process.execPath, '/bin/true', latency, operations, requests, nginx];
+  const programs = [process.execPath, '/bin/true', latency, operations, requests, nginx, bubblewrap];
   programs.push(join(root, 'dist/jailrun.node'));
   for (const program of programs) copyProgram(program);
   cpSync(join(root, 'dist'), join(tree, root, 'dist'), { recursive: true });

@@ -16,7 +16,7 @@ const packages = {
   tools: [
     ...['at', 'cron', 'dbus', 'gdb', 'iputils-ping', 'luajit', 'openjdk-17-jre-headless', 'sudo', 'systemd'],
   ],
-  bench: ['apparmor'],
+  bench: ['apparmor', 'bubblewrap'],
   vm: ['busybox-static', 'cpio', 'e2fsprogs', 'kmod', 'qemu-system-x86', 'xz-utils', 'zstd'],
 };
 

@@ -41,7 +41,7 @@ function filesFor(kernel, lsm, files) {
   const pods =
     lsm === 'fmod_ret' ? '|containers|enroll|nginx|network-(servers|programs)|ps|reload|serve|stacks' : '';
   const elsewhere = new RegExp(
-    `^test/vm/(attaching|crash|library|programs(-\\w+)?|systemd|transparent|upgrade${pods})\\.test\\.ts$`,
+    `^test/vm/(attaching|bundle|ci|crash|fast-faults|library|programs(-\\w+)?|systemd|transparent|upgrade${pods})\\.test\\.ts$`,
   );
   return files.filter((file) => !elsewhere.test(file));
 }

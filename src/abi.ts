@@ -929,3 +929,162 @@ export const Plan = {
     };
   },
 } as const;
+
+export const StartNumber = {
+  FORMAT: 1,
+  MAX: 16777216,
+} as const;
+export type StartNumber = (typeof StartNumber)[keyof typeof StartNumber];
+
+export interface Start {
+  format: number;
+  layout: number;
+  size: number;
+  checksum: number;
+  role: bigint;
+  flags: number;
+  plan: number;
+  toCgroup: number;
+  toName: number;
+  toCommand: number;
+  toEnd: number;
+  meta: Uint8Array;
+}
+export const Start = {
+  size: 88,
+  encode(value: Start): Uint8Array {
+    const bytes = new Uint8Array(88);
+    const view = new DataView(bytes.buffer);
+    view.setUint32(0, value.format, true);
+    view.setUint32(4, value.layout, true);
+    view.setUint32(8, value.size, true);
+    view.setUint32(12, value.checksum, true);
+    view.setBigUint64(16, value.role, true);
+    view.setUint32(24, value.flags, true);
+    view.setUint32(28, value.plan, true);
+    view.setUint32(32, value.toCgroup, true);
+    view.setUint32(36, value.toName, true);
+    view.setUint32(40, value.toCommand, true);
+    view.setUint32(44, value.toEnd, true);
+    put(bytes, 48, 40, value.meta);
+    return bytes;
+  },
+  decode(bytes: Uint8Array): Start {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 88);
+    return {
+      format: view.getUint32(0, true),
+      layout: view.getUint32(4, true),
+      size: view.getUint32(8, true),
+      checksum: view.getUint32(12, true),
+      role: view.getBigUint64(16, true),
+      flags: view.getUint32(24, true),
+      plan: view.getUint32(28, true),
+      toCgroup: view.getUint32(32, true),
+      toName: view.getUint32(36, true),
+      toCommand: view.getUint32(40, true),
+      toEnd: view.getUint32(44, true),
+      meta: new Uint8Array(bytes.subarray(48, 88)),
+    };
+  },
+} as const;
+
+export const SightKind = {
+  MOUNTS: 1,
+  EPOCHS: 2,
+  CGROUPS: 3,
+  ABSENT: 4,
+  PLACE: 5,
+  DIRECTORY: 6,
+  FILE: 7,
+  LINK: 8,
+  NO_LINK: 9,
+  SAME: 10,
+} as const;
+export type SightKind = (typeof SightKind)[keyof typeof SightKind];
+
+export interface Sight {
+  size: number;
+  kind: number;
+  path: number;
+  data: number;
+  owner: number;
+  mode: number;
+}
+export const Sight = {
+  size: 20,
+  encode(value: Sight): Uint8Array {
+    const bytes = new Uint8Array(20);
+    const view = new DataView(bytes.buffer);
+    view.setUint32(0, value.size, true);
+    view.setUint16(4, value.kind, true);
+    view.setUint16(6, value.path, true);
+    view.setUint32(8, value.data, true);
+    view.setUint32(12, value.owner, true);
+    view.setUint32(16, value.mode, true);
+    return bytes;
+  },
+  decode(bytes: Uint8Array): Sight {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 20);
+    return {
+      size: view.getUint32(0, true),
+      kind: view.getUint16(4, true),
+      path: view.getUint16(6, true),
+      data: view.getUint32(8, true),
+      owner: view.getUint32(12, true),
+      mode: view.getUint32(16, true),
+    };
+  },
+} as const;
+
+export interface Epoch {
+  index: number;
+  epoch: number;
+}
+export const Epoch = {
+  size: 8,
+  encode(value: Epoch): Uint8Array {
+    const bytes = new Uint8Array(8);
+    const view = new DataView(bytes.buffer);
+    view.setUint32(0, value.index, true);
+    view.setUint32(4, value.epoch, true);
+    return bytes;
+  },
+  decode(bytes: Uint8Array): Epoch {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 8);
+    return {
+      index: view.getUint32(0, true),
+      epoch: view.getUint32(4, true),
+    };
+  },
+} as const;
+
+export interface Identity {
+  device: bigint;
+  inode: bigint;
+  size: bigint;
+  modified: bigint;
+  changed: bigint;
+}
+export const Identity = {
+  size: 40,
+  encode(value: Identity): Uint8Array {
+    const bytes = new Uint8Array(40);
+    const view = new DataView(bytes.buffer);
+    view.setBigUint64(0, value.device, true);
+    view.setBigUint64(8, value.inode, true);
+    view.setBigUint64(16, value.size, true);
+    view.setBigUint64(24, value.modified, true);
+    view.setBigUint64(32, value.changed, true);
+    return bytes;
+  },
+  decode(bytes: Uint8Array): Identity {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 40);
+    return {
+      device: view.getBigUint64(0, true),
+      inode: view.getBigUint64(8, true),
+      size: view.getBigUint64(16, true),
+      modified: view.getBigUint64(24, true),
+      changed: view.getBigUint64(32, true),
+    };
+  },
+} as const;

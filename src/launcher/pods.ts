@@ -10,6 +10,8 @@
 // makes the pod holds a flock on the file, and then its supervisor does, until the command has ended and
 // the report is made; with --exec until the command starts. A pod is dead when its file is not locked
 // and its cgroup has no task.
+//
+// The front does the same, for a start that is remembered: native/newpod.c makes pods, native/dead.c removes dead ones.
 import {
   closeSync,
   constants,

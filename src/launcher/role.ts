@@ -5,7 +5,7 @@ import { join, resolve as resolvePath } from 'node:path';
 import { Scope } from '../abi.js';
 import { type BuiltIn, decodeBuiltIn } from '../profiles/builtin.js';
 import { type CompiledRole, compile } from '../profiles/compile.js';
-import { lenientLinkReader, linkReader, readPolicies } from '../profiles/load.js';
+import { type FileSystem, lenientLinkReader, linkReader, readPolicies } from '../profiles/load.js';
 import { locate, type ReadLink } from '../profiles/locate.js';
 import { type Mount, parseMountinfo } from '../profiles/mounts.js';
 import { type ContainerPolicy, type Enrollment, PolicyError, type ResolvedRole } from '../profiles/policy.js';
@@ -44,6 +44,16 @@ export interface StackRequest {
   var?: string[];
 }
 
+/** Who notes what of this host a stack is made from. */
+export interface Witness {
+  /** Policies are read by it. */
+  policies: FileSystem;
+  /** And links by this one. */
+  links: FileSystem;
+  /** The mount table was these bytes, with the epochs that `mounts` have. */
+  sawMounts(bytes: Uint8Array, mounts: readonly Mount[]): void;
+}
+
 /**
  * The roles named, with the values of their variables. `usage` is the command in which to name one. Throws a
  * JailrunError USAGE, UNKNOWN_ROLE or POLICY.
@@ -52,8 +62,9 @@ export async function findStack(
   request: Pick<StackRequest, 'role' | 'var'>,
   sources: PolicySources,
   usage: string,
+  witness?: Witness,
 ): Promise<ResolvedRole[]> {
-  return bindStack(await findRoles(request, sources, usage), request.var);
+  return bindStack(await findRoles(request, sources, usage, witness), request.var);
 }
 
 /** The same before their variables have values. */
@@ -61,6 +72,7 @@ export async function findRoles(
   request: Pick<StackRequest, 'role'>,
   sources: PolicySources,
   usage: string,
+  witness?: Witness,
 ): Promise<ResolvedRole[]> {
   const names = request.role ?? [];
   if (names.length === 0)
@@ -73,7 +85,7 @@ export async function findRoles(
   const twice = names.find((name, i) => names.indexOf(name) < i);
   if (twice !== undefined)
     throw new JailrunError('USAGE', `Role ${twice} is named twice, which says nothing more. Name it once.`);
-  const roles = await rolesInUse(sources);
+  const roles = await rolesInUse(sources, witness?.policies);
   return names.map((name) => roles.role(name) ?? unknownRole(name, roles.names));
 }
 
@@ -139,7 +151,7 @@ interface InUse extends Pick<BuiltIn, 'names' | 'role'> {
 }
 
 /** Where nobody wrote a policy, a role is read when it is asked for, and no other. */
-async function rolesInUse({ policy, environment }: PolicySources): Promise<InUse> {
+async function rolesInUse({ policy, environment }: PolicySources, fs?: FileSystem): Promise<InUse> {
   const builtIn = readBuiltIn();
   try {
     const files = readPolicies({
@@ -147,6 +159,7 @@ async function rolesInUse({ policy, environment }: PolicySources): Promise<InUse
       env: { ...process.env, JAILRUN_POLICY: environment },
       cwd: '/',
       uid: ownUid(),
+      ...(fs && { fs }),
     });
     if (files.length === 0) return { names: builtIn.names, role: builtIn.role, enrollments: [] };
     const { parse } = await import('../profiles/parse.js');
@@ -171,15 +184,24 @@ export function readBuiltIn(): BuiltIn {
 
 /** The file systems that paths are meant on: this host's, or a container's. */
 export interface View {
-  /** With epochs. */
-  mounts(kernel: Kernel): Mount[];
+  /** With epochs. Without paths none is needed. */
+  mounts(kernel: Kernel, hasPaths: boolean): Mount[];
   readLink: ReadLink;
 }
 
 /** The mount table and the links of this process. */
-export const hostView = (): View => ({
-  mounts: (kernel) => kernel.readMounts(hostMounts),
-  readLink: linkReader(),
+export const hostView = (witness?: Witness): View => ({
+  mounts(kernel, hasPaths) {
+    let table: Uint8Array = new Uint8Array();
+    const read = () => {
+      table = readMountTable();
+      return parseMountinfo(table);
+    };
+    const mounts = hasPaths ? kernel.readMounts(read) : [];
+    witness?.sawMounts(hasPaths ? table : readMountTable(), mounts);
+    return mounts;
+  },
+  readLink: linkReader(witness?.links),
 });
 
 /** Compiles the stack to be enforced. Throws a JailrunError POLICY. */
@@ -190,7 +212,7 @@ export function compileStack(
 ): CompiledRole {
   try {
     const hasPaths = stack.some(({ paths }) => paths.length > 0);
-    return compileHere(stack, hasPaths ? view.mounts(kernel) : [], view.readLink);
+    return compileHere(stack, view.mounts(kernel, hasPaths), view.readLink);
   } catch (error) {
     throw asJailrunError(error);
   }
@@ -237,8 +259,12 @@ export function compileHere(
 
 /** The mount table of this process, without epochs. */
 export function hostMounts(): Mount[] {
-  return parseMountinfo(readFileSync('/proc/self/mountinfo'));
+  return parseMountinfo(readMountTable());
 }
+
+export const mountTable = '/proc/self/mountinfo';
+
+const readMountTable = (): Uint8Array => readFileSync(mountTable);
 
 /**
  * Reads this host's symbolic links for who only asks. Root may look everywhere, and what it may not look at

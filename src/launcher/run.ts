@@ -7,11 +7,13 @@ import { stepSummary, withWorkspace } from './ci.js';
 import { JailrunError } from './error.js';
 import { asRefusal, type Kernel, openPins } from './kernel.js';
 import { makePod, type NewPod, podName, removeSomeDeadPods, unmakePod } from './pods.js';
+import { isRemembered, Notes, remember } from './remembered.js';
 import {
   bindStack,
   compileStack,
   findRoles,
   heldRole,
+  hostView,
   isAudited,
   type StackRequest,
   sourcesHere,
@@ -36,13 +38,14 @@ export interface RunRequest extends StackRequest {
 export async function run(request: RunRequest): Promise<never> {
   requireReport(request);
   const sources = sourcesHere(request.policy);
-  const roles = await findRoles(request, sources, 'jailrun --role NAME -- COMMAND');
+  const notes = isRemembered(request) ? new Notes() : undefined;
+  const roles = await findRoles(request, sources, 'jailrun --role NAME -- COMMAND', notes);
   const values = await withWorkspace(roles, request.var);
   const stack = bindStack(roles, values);
   const summary = await summaryOf(request);
   const audited = request.audit === true || isAudited(stack);
   const kernel = openPins() ?? (await import('./attach.js')).attach();
-  const role = compileStack(stack, kernel);
+  const role = compileStack(stack, kernel, hostView(notes));
   removeSomeDeadPods(kernel);
   const audit = request.audit === true;
   const gains = audited || stack.every(mayGain);
@@ -56,20 +59,20 @@ export async function run(request: RunRequest): Promise<never> {
     json: request.json === true,
     ...(summary && { summary }),
   });
+  const flags = TaskFlag.ENTRY | (audited ? TaskFlag.AUDIT : 0);
+  const plan = planFlags(request, gains);
   try {
-    kernel.createPod({
-      id: pod.id,
-      role,
-      flags: TaskFlag.ENTRY | (audited ? TaskFlag.AUDIT : 0),
-      keep: request.exec ? 0 : Limit.KEPT_DENIALS,
-    });
+    kernel.createPod({ id: pod.id, role, flags, keep: request.exec ? 0 : Limit.KEPT_DENIALS });
     if (request.reportFd !== undefined && request.json)
       announce({ name, id: String(pod.id), role: role.name, cgroup: pod.cgroup });
-    sendPlan(kernel, pod, request, gains);
+    sendPlan(kernel, pod, request, plan);
   } catch (error) {
     unmakePod(kernel, pod);
     throw asRefusal(error);
   }
+  // A variable's value may be the environment's.
+  if (notes && values.length === 0)
+    remember(request, notes, { kernel, role, flags, plan, statePath: pod.statePath });
   return addon.exitNow(0);
 }
 
@@ -120,7 +123,10 @@ export function mayGain({ allow, audit }: ResolvedRole): boolean {
   return audit || allow === 'any' || allow.includes('setuid');
 }
 
-function sendPlan(kernel: Kernel, pod: NewPod, request: RunRequest, gains: boolean): void {
+const planFlags = ({ exec, json }: RunRequest, gains: boolean): number =>
+  (exec ? PlanNumber.EXEC : 0) | (json ? PlanNumber.JSON : 0) | (gains ? 0 : PlanNumber.NO_GAIN);
+
+function sendPlan(kernel: Kernel, pod: NewPod, request: RunRequest, flags: number): void {
   const descriptors = [];
   descriptors[PlanFd.CGROUP] = openSync(pod.cgroup, constants.O_RDONLY | constants.O_DIRECTORY);
   descriptors[PlanFd.STATE] = pod.stateFd;
@@ -130,10 +136,7 @@ function sendPlan(kernel: Kernel, pod: NewPod, request: RunRequest, gains: boole
   descriptors[PlanFd.DENIALS] = kernel.mapFd('pod_denials');
   const plan = Plan.encode({
     layout: Limit.LAYOUT,
-    flags:
-      (request.exec ? PlanNumber.EXEC : 0) |
-      (request.json ? PlanNumber.JSON : 0) |
-      (gains ? 0 : PlanNumber.NO_GAIN),
+    flags,
     command: request.position,
     report: request.reportFd ?? 0,
     pod: pod.id,
