@@ -4,7 +4,7 @@
  * environment, do the thinking: node changes limits, descriptors and signals of its own process, and so
  * must not be a process that the command comes from.
  *
- * The same file is the command's last mile (enter.c).
+ * The same file is the command's last mile (enter.c), and stands in for a container runtime (wrap.c).
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -20,8 +20,10 @@
 #include "launcher.h"
 #include "message.h"
 #include "pod.h"
+#include "probe.h"
 #include "supervise.h"
 #include "warm.h"
+#include "wrap.h"
 
 /* Whether jailrun itself is given the option, which only the launcher knows for sure. */
 static bool seems_given(char *const arguments[], const char *option)
@@ -237,5 +239,9 @@ int main(int argc, char *argv[])
 {
 	if (argc > 0 && strcmp(argv[0], ENTER_NAME) == 0)
 		return enter(argc, argv);
+	if (argc > 0 && strcmp(argv[0], PROBE_NAME) == 0)
+		return probe(argc, argv);
+	if (is_wrapper(argc, argv))
+		return wrap(argc, argv);
 	return run(argc, argv);
 }

@@ -46,7 +46,7 @@ const steps = {
   },
   launcher: {
     inputs: [['src', '.ts', '.cjs'], ['package.json'], ['package-lock.json']],
-    outputs: ['dist/launcher.cjs', 'dist/launcher-main.js', 'dist/yaml.cjs'],
+    outputs: ['dist/launcher.cjs', 'dist/launcher-main.js', 'dist/yaml.cjs', 'dist/toml.cjs'],
     run: bundleLauncher,
   },
   library: {
@@ -147,11 +147,18 @@ const withoutChildProcess = {
   },
 };
 
-/** The YAML library goes into a file of its own, which only those load who wrote a policy. */
-const withoutYaml = {
-  name: 'yaml apart',
+/**
+ * Each of the parsers goes into a file of its own: YAML's only those load who wrote a policy, and TOML's who asks
+ * how CRI-O is configured.
+ */
+const parsers = { yaml: 'yaml.cjs', 'smol-toml': 'toml.cjs' };
+const withoutParsers = {
+  name: 'parsers apart',
   setup({ onResolve }) {
-    onResolve({ filter: /^yaml$/ }, () => ({ path: './yaml.cjs', external: true }));
+    onResolve({ filter: /^(yaml|smol-toml)$/ }, ({ path }) => ({
+      path: `./${parsers[path]}`,
+      external: true,
+    }));
   },
 };
 
@@ -177,9 +184,11 @@ async function bundleLauncher() {
       ...options,
       entryPoints: ['src/launcher/main.ts'],
       outfile: 'dist/launcher-main.js',
-      plugins: [withoutChildProcess, withoutYaml],
+      plugins: [withoutChildProcess, withoutParsers],
     }),
-    bundle({ ...options, entryPoints: ['yaml'], outfile: 'dist/yaml.cjs' }),
+    ...Object.entries(parsers).map(([name, file]) =>
+      bundle({ ...options, entryPoints: [name], outfile: `dist/${file}` }),
+    ),
   ]);
   cpSync(join(root, 'src/launcher/cached.cjs'), join(root, 'dist/launcher.cjs'));
 }
