@@ -1,6 +1,6 @@
 // The container engines of this host: which are here, and where each of them looks for hooks.
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, existsSync, readdirSync, readFileSync } from 'node:fs';
+import { accessSync, constants, existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { JailrunError } from './error.js';
 
@@ -23,9 +23,7 @@ export async function findEngines(): Promise<Engine[]> {
     ...(podman === undefined
       ? []
       : [{ name: 'podman' as const, program: podman, directories: askPodman(podman) }]),
-    ...(crio === undefined && !existsSync('/etc/crio')
-      ? []
-      : [{ name: 'cri-o' as const, directories: await readCrio('/etc/crio') }]),
+    ...(crio === undefined ? [] : [{ name: 'cri-o' as const, directories: await readCrio('/etc/crio') }]),
   ];
 }
 
@@ -39,7 +37,7 @@ export function findProgram(name: string): string | undefined {
     .find((path) => {
       try {
         accessSync(path, constants.X_OK);
-        return true;
+        return statSync(path).isFile();
       } catch {
         return false;
       }
