@@ -50,7 +50,7 @@ export async function verify({ hooksDir, engine, role }: VerifyRequest): Promise
     checks.push(
       check('engine', () =>
         failed(
-          `${engine ?? 'No container engine'} is not here: nothing in PATH is podman, crio or dockerd. Install one.`,
+          `Nothing in PATH is ${engine ?? 'podman, crio or dockerd'}, so nothing can be proved. Install it, or look where it is: PATH=… jailrun oci verify`,
         ),
       ),
     );

@@ -341,7 +341,7 @@ ok    podman: refusal: a container whose role does not exist does not start
   test('finds a host without an engine', () => {
     const { status, stdout } = run(['oci', 'verify'], { env: { PATH: area.directory } });
     assert.equal(status, 1);
-    assert.match(stdout, /^FAIL {2}engine: No container engine is here/);
+    assert.match(stdout, /^FAIL {2}engine: Nothing in PATH is podman, crio or dockerd/);
   });
 });
 
