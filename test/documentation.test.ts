@@ -33,6 +33,7 @@ describe('the README and the manual page name', () => {
       'kill',
       'enroll',
       'unenroll',
+      'oci',
       'serve',
       'doctor',
       'check',
