@@ -33,6 +33,8 @@ export function stage() {
   for (const library of new Set([process.execPath, addon].flatMap(librariesOf)))
     cpSync(realpathSync(library), join(staged, 'lib', basename(library)));
   chmodSync(join(staged, 'lib/ld-linux-x86-64.so.2'), 0o755);
+  // As on the host: by the loader, the libraries and the node that lie beside it.
+  execFileSync(join(staged, 'jailrun'), ['--version']);
 }
 
 /**

@@ -74,7 +74,8 @@ function typeErrors(all: Manifest[]): string {
 
 describe('the manifests', () => {
   for (const { file, manifest } of manifests)
-    test(`have a valid ${manifest.kind} in ${file}`, async () => assert.equal(await faultOf(manifest), undefined));
+    test(`have a valid ${manifest.kind} in ${file}`, async () =>
+      assert.equal(await faultOf(manifest), undefined));
   test('have no field that Kubernetes does not know', () => {
     assert.equal(typeErrors(manifests.map(({ manifest }) => manifest)), '');
   });
@@ -86,7 +87,7 @@ describe('the manifests', () => {
     assert.match((await faultOf(wrong)) ?? '', /hostPID must be boolean/);
     const misspelt = structuredClone(daemonSet);
     misspelt.spec.template.spec.containers[0].readynessProbe = {};
-    assert.match(typeErrors([misspelt]), /'readynessProbe'/);
+    assert.match(typeErrors([misspelt]), /readynessProbe/);
   });
   test('are all in a kustomization, and every kustomization names files that are there', () => {
     const named = kustomizations.flatMap((file) => {
@@ -140,8 +141,11 @@ describe('containerd’s configuration', () => {
     config(component).plugins['io.containerd.cri.v1.runtime'].containerd.runtimes;
 
   test('requires the injector by the name with which it registers, and pods tolerate that by one annotation', () => {
-    const { required_plugins, tolerate_missing_plugins_annotation: annotation, enable } =
-      config('hook-injector').plugins['io.containerd.nri.v1.nri'].default_validator;
+    const {
+      required_plugins,
+      tolerate_missing_plugins_annotation: annotation,
+      enable,
+    } = config('hook-injector').plugins['io.containerd.nri.v1.nri'].default_validator;
     const [daemonSet] = documentsOf('hook-injector/daemonset.yaml') as [Manifest];
     const { template } = daemonSet.spec;
     assert.equal(enable, true);
