@@ -35,6 +35,11 @@ async function makeBase() {
   );
   for (const part of ['debootstrap', 'var/cache/apt/archives', 'usr/share/doc', 'usr/share/locale'])
     rmSync(join(draft, part), { recursive: true, force: true });
+  // Where it may not mount, debootstrap makes these links to the places of the system that it runs on.
+  for (const place of ['proc', 'sys', 'dev']) {
+    rmSync(join(draft, place), { recursive: true, force: true });
+    mkdirSync(join(draft, place));
+  }
   renameSync(draft, base);
 }
 

@@ -28,13 +28,28 @@ const { entrypoint, command } = JSON.parse(readFileSync(join(image, 'config.json
 const say = (program: string, ...words: string[]) =>
   spawnSync(program, words, { encoding: 'utf8', timeout: 120_000, killSignal: 'SIGKILL' });
 
-/** Runs the image as `podman run` would; the words are its command. */
+/**
+ * Runs the image as `podman run` would; the words are its command. The policies' default role is for all containers that
+ * have the hook, and would hold this one, too.
+ */
 const podmanRun = (options: string[], words: string[] = command) =>
-  say('podman', 'run', '--network', 'none', ...options, '--rootfs', rootfs, ...entrypoint, ...words);
+  say(
+    'podman',
+    '--hooks-dir',
+    '/none',
+    'run',
+    '--network',
+    'none',
+    ...options,
+    '--rootfs',
+    rootfs,
+    ...entrypoint,
+    ...words,
+  );
 const onHost = ['--privileged', '--pid', 'host'];
 const withPolicies = ['-e', 'JAILRUN_POLICIES=/policies', '-v', `${policies}:/policies:ro`];
 const log = () => say('podman', 'logs', 'jailrun').stderr;
-const health = () => say('podman', 'exec', 'jailrun', 'jailrun-host', 'health');
+const health = () => say('podman', 'exec', 'jailrun', ...entrypoint, 'health');
 const start = async () => {
   rmSync(socket, { force: true });
   const { status, stderr } = podmanRun([
@@ -152,7 +167,10 @@ describe('the image on a host', () => {
     assert.equal(JSON.parse(hook).hook.path, `${installed}/jailrun`);
   });
   test('leaves everything in force when it ends, and finds it there when it starts again', async () => {
-    assert.equal(say('podman', 'rm', '-f', '-t', '5', 'jailrun').status, 0);
+    assert.equal(say('podman', 'stop', '-t', '20', 'jailrun').status, 0);
+    // Not 137: it was not killed.
+    assert.equal(say('podman', 'inspect', '--format', '{{.State.ExitCode}}', 'jailrun').stdout, '143\n');
+    assert.equal(say('podman', 'rm', 'jailrun').status, 0);
     assert.deepEqual([await next('/etc/hosts'), await next('/etc/passwd')], ['read', '13']);
     await start();
     assert.match(say('podman', 'logs', 'jailrun').stdout, /^Already attached: /m);
