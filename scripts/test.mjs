@@ -33,7 +33,8 @@ const isVmTest = (file) => file.startsWith('test/vm/');
  * fmod_ret programs, and jailrun refuses to attach there: only the test of that refusal makes sense.
  * What a command notices of its start, what real programs need, how a host boots, what the library does, what is
  * installed for containers and by the image, and what becomes of a jailrun that is killed does not depend on the
- * kernel, and takes long: that runs on one, attached as most hosts attach. How the programs are attached makes no difference to servers, to pods and to what is enrolled.
+ * kernel, and takes long: that runs on one, attached as most hosts attach. How the programs are attached makes no
+ * difference to servers, to pods and to what is enrolled.
  */
 function filesFor(kernel, lsm, files) {
   if (kernel === '7.2' && lsm === 'fmod_ret')

@@ -147,7 +147,7 @@ function runProbe(
     const { status, stdout, stderr, error } = spawnSync(program, [...options, ...words], {
       encoding: 'utf8',
     });
-    const [, word] = /^jailed: (\w+)$/m.exec(stdout ?? '') ?? [];
+    const word = [...(stdout ?? '').matchAll(/^jailed: (\w+)$/gm)].at(-1)?.[1];
     const said = `${error?.message ?? stderr}`.trim().split('\n').at(-1) ?? '';
     return { status, said, ...(word !== undefined && { word }) };
   } finally {
@@ -162,6 +162,8 @@ function probeJail(podman: string[], role: string | undefined): string {
   switch (word) {
     case 'held':
       return `${which} is jailed, and was denied what every role denies`;
+    case 'trying':
+      return `${which} is jailed, and was killed for what every role denies`;
     case 'audited':
       return failed(`${which} is jailed in audit mode, which denies nothing. Give its role mode: enforce.`);
     case 'unjailed':

@@ -298,6 +298,12 @@ ok    podman: refusal: a container whose role does not exist does not start
     renameSync(file(), join(hooks(), 'zz.json'));
     assert.equal(verify().status, 0);
   });
+  test('takes one that its role kills for being held', () => {
+    podman('echo jailed: trying; exit 137');
+    const { status, stdout } = verify();
+    assert.equal(status, 0);
+    assert.match(stdout, /is jailed, and was killed for what every role denies/);
+  });
   for (const [word, message] of [
     ['unjailed', /runs in no jail\. Give the policy a default role for containers/],
     ['audited', /is jailed in audit mode, which denies nothing/],

@@ -112,6 +112,16 @@ describe('oci verify', () => {
     );
     usePolicy('{default: held, roles: [held]}');
   });
+  test('takes a role that kills for one that holds', () => {
+    usePolicy('{default: held, roles: [held]}', 'enforce\n    on-denial: kill');
+    const { status, said } = verify();
+    assert.equal(
+      said[1],
+      'podman: jail true: a container without an annotation is jailed, and was killed for what every role denies',
+    );
+    assert.equal(status, 0);
+    usePolicy('{default: held, roles: [held]}');
+  });
   test('finds a hook that podman passes by in silence since its program is gone, as files and as a container tell', () => {
     const file = `${hooks}/jailrun.json`;
     const whole = readFileSync(file, 'utf8');
