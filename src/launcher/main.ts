@@ -201,7 +201,7 @@ Example: jailrun --role webserver -- nginx -g 'daemon off;'`,
     .command('add-hooks', { hidden: true })
     .requiredOption('--config <file>')
     .action(async ({ config }: { config: string }) => {
-      (await import('./bundle.js')).addHooks(config);
+      (await import('./ocibundle.js')).addHooks(config);
     });
   const oci = program
     .command('oci')

@@ -3,7 +3,7 @@ import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
-import { BundleFault, withHooks } from '../../src/launcher/bundle.js';
+import { BundleFault, withHooks } from '../../src/launcher/ocibundle.js';
 import { type Hook, jailStages } from '../../src/launcher/hook.js';
 import { replaceFile } from '../../src/launcher/replacefile.js';
 
