@@ -5,8 +5,8 @@
  * must not be a process that the command comes from. What the launcher has thought of before it does by
  * itself (remembered.c).
  *
- * The same file is the command's last mile (enter.c), and installs bundles where there is no node
- * (install.c).
+ * The same file is the command's last mile (enter.c), stands in for a container runtime (wrap.c), and
+ * installs bundles where there is no node (install.c).
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -23,9 +23,11 @@
 #include "launcher.h"
 #include "message.h"
 #include "pod.h"
+#include "probe.h"
 #include "remembered.h"
 #include "supervise.h"
 #include "warm.h"
+#include "wrap.h"
 
 /* Whether jailrun itself is given the option, which only the launcher knows for sure. */
 static bool seems_given(char *const arguments[], const char *option)
@@ -243,6 +245,10 @@ int main(int argc, char *argv[])
 {
 	if (argc > 0 && strcmp(argv[0], ENTER_NAME) == 0)
 		return enter(argc, argv);
+	if (argc > 0 && strcmp(argv[0], PROBE_NAME) == 0)
+		return probe(argc, argv);
+	if (is_wrapper(argc, argv))
+		return wrap(argc, argv);
 	if (argc > 0 && is_install(argv + 1))
 		return install(argv + 1);
 	return run(argc, argv);

@@ -14,6 +14,9 @@
 #error "Say where node is: -DJAILRUN_NODE='\"/usr/bin/node\"'"
 #endif
 
+/* The most words that it takes to start node with the launcher's script. */
+enum { NODE_WORDS = 5 };
+
 /*
  * What the launcher may know of the caller's environment, beside every JAILRUN_* variable. It works
  * with rights that the command will not have, and NODE_OPTIONS alone would make it run the caller's code.
@@ -153,28 +156,65 @@ static bool arrange_descriptors(const int descriptors[], int count)
 	return syscall(SYS_close_range, count, ~0U, 0) == 0;
 }
 
+/* The path of a file that lies beside the launcher's script; NULL where there is no memory. */
+static char *path_beside(const struct launcher *launcher, const char *name)
+{
+	char *path = malloc(strlen(launcher->script) + strlen(name) + 1);
+
+	if (path)
+		strcpy(strrchr(strcpy(path, launcher->script), '/') + 1, name);
+	return path;
+}
+
+/*
+ * Writes the words that start node to `argv` and returns how many they are, 0 where there is no memory. What
+ * was installed with a node of its own has its libraries and their loader, too: a host may have none that fit
+ * it.
+ */
+static int name_node(const struct launcher *launcher, char *argv[NODE_WORDS])
+{
+	char *loader = path_beside(launcher, "lib/ld-linux-x86-64.so.2");
+	int words = 0;
+
+	if (!loader)
+		return 0;
+	if (access(loader, X_OK) == 0) {
+		argv[words++] = loader;
+		argv[words++] = "--library-path";
+		argv[words++] = path_beside(launcher, "lib");
+		argv[words++] = path_beside(launcher, "node");
+		if (!argv[words - 2] || !argv[words - 1])
+			return 0;
+	} else {
+		argv[words++] = JAILRUN_NODE;
+	}
+	argv[words++] = (char *)launcher->script;
+	return words;
+}
+
 static _Noreturn void become_launcher(const struct launcher *launcher, char *const arguments[],
 				      const int descriptors[], int count)
 {
 	size_t words = 0;
+	int own = 0;
 	char **argv;
 
 	while (arguments[words])
 		words++;
-	argv = malloc((words + 3) * sizeof(*argv));
-	if (argv && arrange_descriptors(descriptors, count)) {
-		argv[0] = JAILRUN_NODE;
-		argv[1] = (char *)launcher->script;
-		memcpy(argv + 2, arguments, (words + 1) * sizeof(*argv));
+	argv = malloc((NODE_WORDS + words + 1) * sizeof(*argv));
+	if (argv)
+		own = name_node(launcher, argv);
+	if (own > 0 && arrange_descriptors(descriptors, count)) {
+		memcpy(argv + own, arguments, (words + 1) * sizeof(*argv));
 		filter_environment();
 		raise_limits();
 		hold_ignored_signals(launcher->caller);
-		execve(JAILRUN_NODE, argv, environ);
+		execve(argv[0], argv, environ);
 	}
 	complain(launcher->voice, "NO_NODE",
-		 "The command was not started: the launcher cannot be (" JAILRUN_NODE
-		 ": %s). It needs Node.js 20 there: apt-get install nodejs",
-		 strerror(errno));
+		 "The command was not started: the launcher cannot be (%s: %s). It needs Node.js 20 "
+		 "there: apt-get install nodejs",
+		 own > 0 ? argv[0] : JAILRUN_NODE, strerror(errno));
 	_exit(STATUS_FAILED);
 }
 

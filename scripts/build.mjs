@@ -46,7 +46,9 @@ const steps = {
   },
   launcher: {
     inputs: [['src', '.ts', '.cjs'], ['package.json'], ['package-lock.json']],
-    outputs: ['dist/launcher.cjs', 'dist/launcher-main.js', 'dist/tar.cjs', 'dist/yaml.cjs'],
+    outputs: ['launcher.cjs', 'launcher-main.js', 'tar.cjs', 'toml.cjs', 'yaml.cjs'].map(
+      (name) => `dist/${name}`,
+    ),
     run: bundleLauncher,
   },
   library: {
@@ -147,13 +149,16 @@ const withoutChildProcess = {
   },
 };
 
-/** These go into files of their own, which only those load who wrote a policy, or pack a bundle. */
-const apart = ['tar', 'yaml'];
+/**
+ * Libraries in files of their own, which only those load who wrote a policy, pack a bundle, or ask how CRI-O is
+ * configured.
+ */
+const apart = { 'smol-toml': 'toml.cjs', tar: 'tar.cjs', yaml: 'yaml.cjs' };
 const keptApart = {
   name: 'libraries apart',
   setup({ onResolve }) {
-    onResolve({ filter: new RegExp(`^(${apart.join('|')})$`) }, ({ path }) => ({
-      path: `./${path}.cjs`,
+    onResolve({ filter: new RegExp(`^(${Object.keys(apart).join('|')})$`) }, ({ path }) => ({
+      path: `./${apart[path]}`,
       external: true,
     }));
   },
@@ -183,7 +188,9 @@ async function bundleLauncher() {
       outfile: 'dist/launcher-main.js',
       plugins: [withoutChildProcess, keptApart],
     }),
-    ...apart.map((name) => bundle({ ...options, entryPoints: [name], outfile: `dist/${name}.cjs` })),
+    ...Object.entries(apart).map(([name, file]) =>
+      bundle({ ...options, entryPoints: [name], outfile: `dist/${file}` }),
+    ),
   ]);
   cpSync(join(root, 'src/launcher/cached.cjs'), join(root, 'dist/launcher.cjs'));
 }

@@ -19,6 +19,7 @@ import { series } from './kernels.mjs';
 import { lint } from './lint.mjs';
 import { Failure, main, root } from './progress.mjs';
 import { setup } from './setup.mjs';
+import { prepareImage } from './testimage.mjs';
 import { boot, lsmModes } from './vm.mjs';
 
 /** A test file that takes longer hangs. */
@@ -30,9 +31,10 @@ const isVmTest = (file) => file.startsWith('test/vm/');
 /**
  * The files that a guest runs. Linux 7.2 preempts tasks inside the kernel in every mode it has, so it skips
  * fmod_ret programs, and jailrun refuses to attach there: only the test of that refusal makes sense.
- * What a command notices of its start, what real programs need, how a host boots, what the library does and what
- * becomes of a jailrun that is killed does not depend on the kernel, and takes long: that runs on one, attached as most
- * hosts attach. How the programs are attached makes no difference to servers, to pods and to what is enrolled.
+ * What a command notices of its start, what real programs need, how a host boots, what the library does, what is
+ * installed for containers and by the image, and what becomes of a jailrun that is killed does not depend on the
+ * kernel, and takes long: that runs on one, attached as most hosts attach. How the programs are attached makes no
+ * difference to servers, to pods and to what is enrolled.
  */
 function filesFor(kernel, lsm, files) {
   if (kernel === '7.2' && lsm === 'fmod_ret')
@@ -41,7 +43,7 @@ function filesFor(kernel, lsm, files) {
   const pods =
     lsm === 'fmod_ret' ? '|containers|enroll|nginx|network-(servers|programs)|ps|reload|serve|stacks' : '';
   const elsewhere = new RegExp(
-    `^test/vm/(attaching|bundle|ci|crash|fast-faults|library|programs(-\\w+)?|systemd|transparent|upgrade${pods})\\.test\\.ts$`,
+    `^test/vm/(attaching|bundle|ci|crash|fast-faults|image|library|oci-install|programs(-\\w+)?|systemd|transparent|upgrade${pods})\\.test\\.ts$`,
   );
   return files.filter((file) => !elsewhere.test(file));
 }
@@ -197,6 +199,7 @@ await main(async () => {
   const inGuests = files.filter(isVmTest);
   const here = everything || positionals.length > 0 ? files.filter((file) => !isVmTest(file)) : [];
   await setup({ vm: inGuests.length > 0, kernels });
+  if (inGuests.includes('test/vm/image.test.ts')) await prepareImage();
 
   const rows = [];
   if (everything) {

@@ -16,11 +16,17 @@ const help = (...command: string[]): string =>
 /** In the manual's source an option is `Fl -name`, and its dashes are escaped elsewhere. */
 const manual = readFileSync(join(root, 'man/jailrun.1'), 'utf8').replaceAll('Fl -', '--');
 
-const subcommands = [...help().matchAll(/^ {2}([a-z]+)(?: \[options\])?(?: [<[][a-z.]+[>\]])* {2,}\S/gm)].map(
-  (match) => match[1] ?? '',
-);
+const subcommands = [
+  ...help().matchAll(/^ {2}([a-z][a-z-]+)(?: \[options\])?(?: [<[][a-z.]+[>\]])* {2,}\S/gm),
+].map((match) => match[1] ?? '');
 const optionsOf = (text: string): string[] =>
   [...text.matchAll(/^ {2}(?:-\w, )?(--[a-z-]+)/gm)].map((match) => match[1] ?? '');
+
+/** The subcommands of `oci`, with the word in front. */
+const containerCommands = [...help('oci').matchAll(/^ {2}([a-z]+) \[options\] {2,}\S/gm)].map((match) => [
+  'oci',
+  match[1] ?? '',
+]);
 
 describe('the README and the manual page name', () => {
   test('every subcommand', () => {
@@ -33,7 +39,9 @@ describe('the README and the manual page name', () => {
       'kill',
       'enroll',
       'unenroll',
+      'oci-hook',
       'serve',
+      'oci',
       'doctor',
       'check',
       'explain',
@@ -45,9 +53,19 @@ describe('the README and the manual page name', () => {
       assert.match(manual, new RegExp(`^\\.It Cm ${name}\\b`, 'm'));
     }
   });
+  test('every subcommand of oci', () => {
+    assert.deepEqual(
+      containerCommands.map(([, name]) => name),
+      ['install', 'uninstall', 'verify', 'wrap'],
+    );
+    for (const words of containerCommands) {
+      assert.match(readme, new RegExp(`^\\| .*\`${words.join(' ')}\``, 'm'));
+      assert.match(manual, new RegExp(`^\\.It Cm ${words.join(' ')}\\b`, 'm'));
+    }
+  });
   test('every option', () => {
-    const helps = [help(), ...subcommands.map((name) => help(name)), help('bundle', 'install')];
-    const options = helps.flatMap(optionsOf);
+    const commands = [[], ...subcommands.map((name) => [name]), ...containerCommands, ['bundle', 'install']];
+    const options = commands.map((words) => help(...words)).flatMap(optionsOf);
     assert.ok(options.length >= 8, `${options}`);
     for (const option of options)
       for (const text of [readme, manual]) assert.match(text, new RegExp(`${option}\\b`), option);

@@ -701,3 +701,17 @@ describe('jailrun --report-fd', () => {
     assert.deepEqual(left(), nothing);
   });
 });
+
+test('a node that lies beside the launcher is started, by the loader and with the libraries that lie there, too', () => {
+  const own = join(directory, 'own');
+  mkdirSync(join(own, 'lib'), { recursive: true });
+  cpSync(front, join(own, 'jailrun'));
+  writeFileSync(join(own, 'launcher.cjs'), '');
+  writeFileSync(join(own, 'lib/ld-linux-x86-64.so.2'), '#!/bin/sh\necho "$@"\n', { mode: 0o755 });
+  const { status, stdout } = spawnSync(join(own, 'jailrun'), ['--role', 'x', '--', 'true'], {
+    env,
+    encoding: 'utf8',
+  });
+  const words = ['--library-path', `${own}/lib`, `${own}/node`, `${own}/launcher.cjs`];
+  assert.deepEqual([status, stdout], [0, `${[...words, '--role', 'x', '--', 'true'].join(' ')}\n`]);
+});

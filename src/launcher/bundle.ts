@@ -22,6 +22,7 @@ export const programs: Readonly<Record<string, { executable?: true }>> = {
   'library.js': {},
   'roles.jsonl': {},
   'tar.cjs': {},
+  'toml.cjs': {},
   'yaml.cjs': {},
 };
 

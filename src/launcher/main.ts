@@ -5,6 +5,7 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { PlanNumber } from '../abi.js';
 import { addon, jailrunVersion } from './addon.js';
 import { JailrunError } from './error.js';
+import type { VerifyRequest } from './ociverify.js';
 import type { RunRequest } from './run.js';
 
 /** Status when jailrun itself failed, so that the command never started. */
@@ -203,6 +204,71 @@ Example: jailrun --role webserver -- nginx -g 'daemon off;'`,
     .action(async (_, command: Command) => {
       const { role: _role, var: _var, ...request } = roleOptions(command);
       await (await import('./serve.js')).serve(request);
+    });
+  // The front, acting as a runtime, has this done for it, see native/wrap.c.
+  program
+    .command('add-hooks', { hidden: true })
+    .requiredOption('--config <file>')
+    .action(async ({ config }: { config: string }) => {
+      (await import('./ocibundle.js')).addHooks(config);
+    });
+  const oci = program
+    .command('oci')
+    .description('jail containers: install the hook, verify it, or stand in for a runtime')
+    .action(() => {
+      throw new JailrunError('USAGE', 'Say: jailrun oci install, uninstall, verify or wrap.');
+    });
+  oci
+    .command('install')
+    .description('register the hook with podman and CRI-O, for every container')
+    .option('--hooks-dir <directory>', 'where the engine reads hooks; found out unless given')
+    .option('--annotated', 'only for containers with the annotation io.jailrun.role')
+    .option('--dry-run', 'say what would be written, and write nothing')
+    .option('--json', 'as JSON lines')
+    .action(async (_, command: Command) => {
+      const { install, fileLines } = await import('./hooksd.js');
+      const { json, ...request } = command.optsWithGlobals<{ json?: true }>();
+      const files = await install(request);
+      print(files, json, () => fileLines(files));
+    });
+  oci
+    .command('uninstall')
+    .description('remove what install wrote')
+    .option('--hooks-dir <directory>', 'where it was installed')
+    .option('--dry-run', 'say what would be removed, and remove nothing')
+    .option('--json', 'as JSON lines')
+    .action(async (_, command: Command) => {
+      const { uninstall, fileLines } = await import('./hooksd.js');
+      const { json, ...request } = command.optsWithGlobals<{ json?: true }>();
+      const files = await uninstall(request);
+      print(files, json, () => fileLines(files));
+    });
+  oci
+    .command('verify')
+    .description('find containers that would run unjailed, one line a check, each failure with its fix')
+    .option('--engine <name>', 'ask about podman, cri-o or docker alone')
+    .option('--hooks-dir <directory>', 'where podman is to read hooks')
+    .option('--role <name>', 'the role that a probe’s container asks for; the host’s default unless given')
+    .option('--json', 'as JSON lines')
+    .action(async (_, command: Command) => {
+      const { verify } = await import('./ociverify.js');
+      const { doctorLines } = await import('./doctor.js');
+      const { json } = command.optsWithGlobals<{ json?: true }>();
+      const checks = await verify(command.opts<VerifyRequest>());
+      print(checks, json, () => doctorLines(checks));
+      process.exitCode = checks.every(({ ok }) => ok) ? 0 : 1;
+    });
+  oci
+    .command('wrap')
+    .description('act as a container runtime: add the hook to the bundle, and become the real one')
+    .usage('--runtime <file> [--] ARGUMENT…')
+    .option(
+      '--runtime <file>',
+      'the real runtime; also taken from the program’s name, jailrun-runc or jailrun-crun',
+    )
+    .action(() => {
+      // The front does it where these are its first words.
+      throw new JailrunError('USAGE', 'Say it first: jailrun oci wrap --runtime /usr/sbin/runc -- ARGUMENT…');
     });
   program
     .command('doctor')
