@@ -3,7 +3,7 @@
 // Stages what the image brings to a host in build/image: dist/ without what only programs need, node, and the
 // libraries of both with their loader, so that neither the image's base nor the host has to have any.
 import { execFileSync } from 'node:child_process';
-import { chmodSync, cpSync, mkdirSync, realpathSync, rmSync } from 'node:fs';
+import { chmodSync, cpSync, mkdirSync, readdirSync, realpathSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { build } from './build.mjs';
@@ -11,11 +11,8 @@ import { main, root, run, step } from './progress.mjs';
 
 const staged = join(root, 'build/image');
 
-/** Of dist/: the library for programs and its types stay behind. */
-const parts = [
-  ...['jailrun', 'jailrun.bpf.o', 'jailrun.node', 'roles.jsonl'],
-  ...['launcher.cjs', 'launcher-main.js', 'launcher-main.cache', 'yaml.cjs', 'toml.cjs'],
-];
+/** What programs need that use jailrun as a library stays behind. */
+const forPrograms = ['library.js', 'types'];
 
 /** The libraries that a program needs, and the loader, as this machine's loader finds them. */
 function librariesOf(program) {
@@ -27,7 +24,8 @@ function librariesOf(program) {
 export function stage() {
   rmSync(staged, { recursive: true, force: true });
   mkdirSync(join(staged, 'lib'), { recursive: true });
-  for (const part of parts) cpSync(join(root, 'dist', part), join(staged, part));
+  for (const part of readdirSync(join(root, 'dist')))
+    if (!forPrograms.includes(part)) cpSync(join(root, 'dist', part), join(staged, part));
   cpSync(realpathSync(process.execPath), join(staged, 'node'));
   const addon = join(root, 'dist/jailrun.node');
   for (const library of new Set([process.execPath, addon].flatMap(librariesOf)))
