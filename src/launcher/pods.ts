@@ -69,6 +69,8 @@ export type Enrolls =
   | { process: number }
   | { cgroup: string }
   | { executable: string }
+  /** Files that claim a role by an extended attribute, by its name or its number. */
+  | { claims: string; id: number }
   | { container: ContainerPlace };
 
 /** A container, and what its role's paths are meant on. */
@@ -344,7 +346,7 @@ function endsEnrolled(
 function goesOn(kernel: Kernel, id: bigint, enrolls: Enrolls): boolean {
   if ('process' in enrolls) return kernel.podOfProcess(enrolls.process) === id;
   if ('container' in enrolls) return isThere(enrolls.container) && isPopulated(enrolls.container.cgroup);
-  return 'executable' in enrolls || existsSync(dirname(enrolls.cgroup));
+  return !('cgroup' in enrolls) || existsSync(dirname(enrolls.cgroup));
 }
 
 /** Another container's cgroup may have the same place. */

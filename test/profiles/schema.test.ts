@@ -281,6 +281,11 @@ describe('the JSON Schema', () => {
         ['roles'],
         'role',
       ),
+      xattrs: someOf(
+        { owners: listOf(account), roles: listOf(fc.constantFrom('web', 'x')) },
+        ['owners', 'roles'],
+        'users',
+      ),
     },
     ['version'],
     'rolse',
