@@ -41,7 +41,7 @@ enum jr_limit {
 	JR_MAX_CLAIMS = 8192,   /* entries of `claims`, two for each role that files may claim */
 	JR_MAX_OWNERS = 1024,   /* users whose files may */
 	JR_MAX_READINGS = 1024, /* tasks that execute programs, and look for claims, at the same instant */
-	JR_MAX_CLAIM = 60,      /* bytes of a role's name in an extended attribute */
+	JR_MAX_CLAIM = 60,      /* bytes of a role's name in an extended attribute, with a NUL */
 };
 
 /* What a files, exec or network section says. */

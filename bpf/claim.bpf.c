@@ -23,6 +23,8 @@ struct bpf_dynptr {
 
 extern int bpf_get_file_xattr(struct file *file, const char *name__str,
 			      struct bpf_dynptr *value) __ksym __weak;
+extern void bpf_rcu_read_lock(void) __ksym __weak;
+extern void bpf_rcu_read_unlock(void) __ksym __weak;
 
 const char role_attribute[] = "user.jailrun.role";
 const char jailer_attribute[] = "user.bpfjailer.role_id";
@@ -103,7 +105,7 @@ static __noinline int read_claim(struct file *file, struct claim *claim, struct 
 
 	bpf_dynptr_from_mem(reading->by_name.role, sizeof(reading->by_name.role), 0, &name);
 	length = bpf_get_file_xattr(file, role_attribute, &name);
-	take_claim(claim, length, length > 0 && length < JR_MAX_CLAIM, &reading->by_name);
+	take_claim(claim, length, true, &reading->by_name);
 	bpf_dynptr_from_mem(&reading->by_number.id, sizeof(reading->by_number.id), 0, &number);
 	length = bpf_get_file_xattr(file, jailer_attribute, &number);
 	take_claim(claim, length, length == sizeof(reading->by_number.id), &reading->by_number);
@@ -159,6 +161,17 @@ static __always_inline void report_refusal(struct file *file, __u32 reason)
 	bpf_ringbuf_submit(denial, 0);
 }
 
+/* True where the running task is jailed by this exec, whatever the file claims. */
+static __always_inline bool is_jailed_anyway(void)
+{
+	__u64 pod;
+
+	bpf_rcu_read_lock();
+	pod = pod_by_exec();
+	bpf_rcu_read_unlock();
+	return pod;
+}
+
 SEC("lsm.s/bprm_check_security")
 int BPF_PROG(jr_bprm_check_claim, struct linux_binprm *bprm)
 {
@@ -173,6 +186,8 @@ int BPF_PROG(jr_bprm_check_claim, struct linux_binprm *bprm)
 		return 0;
 	if (variables.xattrs)
 		claim = claim_of(bprm->file);
+	if ((claim.pod || claim.reason) && is_jailed_anyway())
+		return 0;
 	noted = bpf_task_storage_get(&enrolling, self, NULL, claim.pod ? BPF_LOCAL_STORAGE_GET_F_CREATE : 0);
 	if (claim.pod && !noted)
 		claim.reason = JR_REASON_BROKEN;

@@ -45,7 +45,7 @@ const reasons: Partial<Record<number, string>> = {
   [Reason.JIT]: 'the role says jit: none',
   [Reason.NAMELESS]: 'no path leads to it any more, or ever did',
   [Reason.CLAIM]: 'its extended attributes claim a role that files may not claim, or two',
-  [Reason.UNREADABLE]: 'who executes it may not read which role it claims; chmod a+r lets it',
+  [Reason.UNREADABLE]: 'it may claim a role, which who executes it cannot read; chmod a+r lets it',
 };
 
 /** Why something was denied; undefined where the role's rules alone decided. */

@@ -1,6 +1,6 @@
 // A file claims a role by an extended attribute, where the policy says whose files may claim which.
 import assert from 'node:assert/strict';
-import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
   chmodSync,
@@ -16,11 +16,12 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { connect } from 'node:net';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { Denial, Hook, Operation, Reason } from '../../src/abi.js';
 import { addon } from '../../src/launcher/addon.js';
 import type { PodReport } from '../../src/launcher/ps.js';
-import { attach, detach, jailrun, mapSize, writePolicy } from './jail.js';
+import { attach, detach, jailrun, mapSize, until, writePolicy } from './jail.js';
 
 const area = '/run/jailrun-test/xattr';
 const program = `${area}/reader`;
@@ -132,6 +133,7 @@ after(() => {
 if (isReadable) {
   describe('a file that claims a role', testClaims);
   describe('what files may claim', testPolicy);
+  describe('the enrollment socket', testSocket);
 } else {
   describe('a policy that lets files claim roles', testUnreadable);
 }
@@ -268,6 +270,22 @@ function testClaims(): void {
       assert.equal(shell.stdout, 'one,');
     }
   });
+  test('starts in the jail of the cgroup that it is executed in, whatever it claims', async () => {
+    const pod = spawn(jailrun, ['--role', 'other', '--', 'cat'], {
+      stdio: ['pipe', 'ignore', 'inherit'],
+      env: { ...process.env, JAILRUN_POLICY: writePolicy('xattr', roles()) },
+    });
+    const found = (): PodReport | undefined =>
+      pods().find(({ command, processes }) => command === 'cat' && processes.length > 0);
+    await until(() => found() !== undefined);
+    for (const value of ['held', 'nobody']) {
+      claim(program, { [role]: value });
+      const script = `echo 0 > ${found()?.cgroup}/cgroup.procs; exec ${program} ${one} ${two}`;
+      assert.equal(spawnSync('/bin/sh', ['-c', script], { encoding: 'utf8' }).stdout, 'one,');
+    }
+    pod.stdin.end();
+    await once(pod, 'close');
+  });
   test('jails nobody whose execution of it fails', () => {
     const script = `${area}/broken`;
     writeFileSync(script, '#!/nowhere\n', { mode: 0o755 });
@@ -281,7 +299,7 @@ os.execv('/bin/cat', ['cat', '${one}'])`;
     assert.equal(spawnSync('python3', ['-c', failing], { encoding: 'utf8' }).stdout, 'one,\none,');
     rmSync(script);
   });
-  test('holds on every kind of file system that has such attributes, and free is what is on others', () => {
+  test('holds on every kind of file system that has such attributes', () => {
     const mounts = '/mnt/ext4/xattr';
     for (const name of ['lower', 'upper', 'work', 'merged'])
       mkdirSync(`${mounts}/${name}`, { recursive: true });
@@ -308,8 +326,8 @@ os.execv('/bin/cat', ['cat', '${one}'])`;
   });
   test('holds where many execute it at once', () => {
     claim(program, { [role]: 'held' });
-    const many = `for i in $(seq 8); do (for j in $(seq 10); do ${program} ${one}; done) & done; wait; echo all`;
-    assert.equal(spawnSync('/bin/sh', ['-c', many], { encoding: 'utf8' }).stdout, 'all\n');
+    const many = `for i in $(seq 8); do (for j in $(seq 10); do ${program} ${one} ${two}; done) & done; wait`;
+    assert.equal(spawnSync('/bin/sh', ['-c', many], { encoding: 'utf8' }).stdout, 'two,'.repeat(80));
   });
 }
 
@@ -396,6 +414,67 @@ function testPolicy(): void {
     const { status, stderr } = sayBy(`${roles()}xattrs: {owners: [root, nobdy], roles: [held]}\n`, 'reload');
     assert.equal(status, 125);
     assert.match(stderr, /xattr\.yaml:21:25: xattrs\.owners: this host has no user nobdy/);
+  });
+}
+
+function testSocket(): void {
+  const socket = `${area}/socket`;
+  let server: ChildProcess;
+
+  before(async () => {
+    settle(`${roles()}${claims}`);
+    server = spawn(jailrun, ['serve', '--socket', socket], {
+      stdio: 'ignore',
+      env: { ...process.env, JAILRUN_POLICY: writePolicy('xattr', roles()) },
+    });
+    await until(() => existsSync(socket));
+  });
+  after(async () => {
+    server.kill('SIGKILL');
+    await once(server, 'exit');
+  });
+  async function ask(message: string, fields: object): Promise<string> {
+    const client = connect(socket);
+    client.write(`${JSON.stringify({ [message]: fields })}\n`);
+    const [answer] = await once(client, 'data');
+    return String(answer).trimEnd();
+  }
+  const file = { executable_path: program };
+
+  test('sets, tells and removes what a file claims, as Jailer does', async () => {
+    claim(program, {});
+    assert.equal(await ask('SetXattr', { ...file, pod_id: 7, role_id: 830 }), '"Success"');
+    assert.equal(jailOf(program), 'held');
+    assert.equal(await ask('CheckXattr', file), '{"XattrInfo":{"pod_id":7,"role_id":830}}');
+    assert.equal(await ask('RemoveXattr', file), '"Success"');
+    assert.equal(jailOf(program), 'free');
+    assert.equal(await ask('CheckXattr', file), `{"Error":"${program} claims no role."}`);
+  });
+  test('tells of a claim by a name, which it removes as well', async () => {
+    claim(program, { [role]: 'other' });
+    const pod = pods().find((one) => one.role === 'other')?.id;
+    assert.equal(await ask('CheckXattr', file), `{"XattrInfo":{"pod_id":${pod},"role_id":831}}`);
+    assert.match(await ask('SetXattr', { ...file, pod_id: 7, role_id: 830 }), /^\{"Error":".*another role/);
+    assert.equal(jailOf(program), 'other');
+    assert.equal(await ask('SetXattr', { ...file, pod_id: 7, role_id: 831 }), '"Success"');
+    assert.equal(jailOf(program), 'other');
+    assert.equal(await ask('RemoveXattr', file), '"Success"');
+    assert.equal(jailOf(program), 'free');
+  });
+  test('sets nothing that would keep the file from its role', async () => {
+    const others = `${area}/others`;
+    makeProgram(others, { user: 1002 });
+    for (const [path, id] of [
+      [program, 832],
+      [program, 0],
+      [others, 830],
+      [`${area}/none`, 830],
+    ] as const) {
+      const fields = { executable_path: path, pod_id: 7, role_id: id };
+      assert.match(await ask('SetXattr', fields), /^\{"Error":"/);
+      assert.match(await ask('CheckXattr', { executable_path: path }), /claims no role|out of reach/);
+    }
+    rmSync(others);
   });
 }
 
