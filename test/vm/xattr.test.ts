@@ -324,6 +324,25 @@ os.execv('/bin/cat', ['cat', '${one}'])`;
       rmSync(mounts, { recursive: true });
     }
   });
+  test('claims nothing on FUSE, where its server says whose it is', () => {
+    const fuse = '/mnt/ext4/xattr-fuse';
+    for (const name of ['lower', 'upper', 'work', 'merged'])
+      mkdirSync(`${fuse}/${name}`, { recursive: true });
+    makeProgram(`${fuse}/lower/reader`);
+    claim(`${fuse}/lower/reader`, { [role]: 'nobody' });
+    const layers = ['lower', 'upper', 'work'].map((name) => `${name}dir=${fuse}/${name}`).join();
+    execFileSync('fuse-overlayfs', ['-o', layers, `${fuse}/merged`]);
+    try {
+      const fd = openSync(`${fuse}/merged/reader`, 'r');
+      assert.equal(Buffer.from(addon.getXattr(fd, role) ?? []).toString(), 'nobody');
+      closeSync(fd);
+      assert.equal(jailOf(`${fuse}/lower/reader`), 'EACCES');
+      assert.equal(jailOf(`${fuse}/merged/reader`), 'free');
+    } finally {
+      execFileSync('umount', [`${fuse}/merged`]);
+      rmSync(fuse, { recursive: true });
+    }
+  });
   test('holds where many execute it at once', () => {
     claim(program, { [role]: 'held' });
     const many = `for i in $(seq 8); do (for j in $(seq 10); do ${program} ${one} ${two}; done) & done; wait`;
