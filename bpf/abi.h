@@ -38,6 +38,10 @@ enum jr_limit {
 	JR_MAX_WATCHED = 4096,     /* cgroups whose tasks are enrolled */
 	JR_MAX_EXECUTABLES = 8192, /* entries of `executables`, two for each file */
 	JR_MAX_CONTAINERS = 16384,
+	JR_MAX_CLAIMS = 8192,   /* entries of `claims`, two for each role that files may claim */
+	JR_MAX_OWNERS = 1024,   /* users whose files may */
+	JR_MAX_READINGS = 1024, /* tasks that execute programs, and look for claims, at the same instant */
+	JR_MAX_CLAIM = 60,      /* bytes of a role's name in an extended attribute, with a NUL */
 };
 
 /* What a files, exec or network section says. */
@@ -300,6 +304,8 @@ enum jr_reason {
 	JR_REASON_OWN = 13,         /* it belongs to what holds the jails: no role may */
 	JR_REASON_JIT = 14,         /* the role says `jit: none` */
 	JR_REASON_NAMELESS = 15,    /* a memfd or a deleted file, which no path leads to */
+	JR_REASON_CLAIM = 16,       /* it claims a role that files may not claim, or two roles */
+	JR_REASON_UNREADABLE = 17,  /* what it claims cannot be read */
 };
 
 /*
@@ -397,7 +403,18 @@ struct jr_variables {
 	__u32 sweep;          /* enum jr_sweep */
 	__u32 missed;         /* the programs' own: tasks that could not be enrolled */
 	__u32 containers;     /* entries of `containers`; 0: nobody looks there */
+	__u32 xattrs;         /* 1: files may claim roles; 0: nobody looks at their extended attributes */
+	__u32 refused;        /* the programs' own: programs that were not started for what they claim */
 	__u32 pad;
+};
+
+/*
+ * claims: the pod of whoever executes a file that claims a role, by the role's name (user.jailrun.role) or by
+ * its number (user.bpfjailer.role_id); the other one is zero.
+ */
+struct jr_claim {
+	__u32 id;
+	char role[JR_MAX_CLAIM]; /* unused bytes are zero */
 };
 
 /*

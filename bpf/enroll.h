@@ -21,6 +21,38 @@ struct {
 	__type(value, __u64);
 } executables SEC(".maps");
 
+/* A file that a task executes and that enrolls whoever does. */
+struct enrolling_file {
+	__u64 pod; /* 0: none does */
+	struct identity entry;
+	__u64 first; /* 1: it is what was asked for, 0: its interpreter */
+};
+
+/* What a task executes, until the exec can no longer fail. */
+struct enrolling {
+	struct enrolling_file by_file;  /* by the map `executables` */
+	struct enrolling_file by_claim; /* by its extended attributes */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct enrolling);
+} enrolling SEC(".maps");
+
+/* An interpreter enrolls as well, but a script before it. What an earlier exec left counts for nothing. */
+static __always_inline void note_file(struct enrolling_file *noted, struct linux_binprm *bprm, __u64 pod)
+{
+	bool first = bprm->interp == bprm->filename;
+
+	if (!first && noted->pod)
+		return;
+	noted->pod = pod;
+	noted->first = first;
+	note_identity(&noted->entry, bprm->file->f_inode);
+}
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

@@ -36,19 +36,6 @@ static __always_inline __u64 pod_by_exec(void)
 	return pod;
 }
 
-/* Who executes a file that enrolls, until the exec can no longer fail. */
-struct enrolling {
-	__u64 pod;             /* 0: none */
-	struct identity entry; /* the file */
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
-	__type(value, struct enrolling);
-} enrolling SEC(".maps");
-
 /* False for most tasks: no file enrolls, and no earlier exec has left a note that would have to go. */
 static __always_inline bool may_enroll(void)
 {
@@ -60,19 +47,13 @@ static __always_inline int note_enrolling(struct linux_binprm *bprm)
 {
 	struct task_struct *self = bpf_get_current_task_btf();
 	struct dentry *dentry = bprm->file->f_path.dentry;
-	bool first = bprm->interp == bprm->filename;
 	__u64 pod = variables.executables ? executable_pod(dentry) : 0;
 	struct enrolling *noted;
 
-	/* An interpreter enrolls as well, but a script before it. What an earlier exec left counts for
-	 * nothing. */
 	noted = bpf_task_storage_get(&enrolling, self, NULL, pod ? BPF_LOCAL_STORAGE_GET_F_CREATE : 0);
 	if (!noted)
 		return !!pod;
-	if (!first && noted->pod)
-		return 0;
-	noted->pod = pod;
-	note_identity(&noted->entry, bprm->file->f_inode);
+	note_file(&noted->by_file, bprm, pod);
 	return 0;
 }
 
@@ -116,20 +97,30 @@ int BPF_PROG(jr_bprm_committing_creds, struct linux_binprm *bprm)
 {
 	struct task_struct *self = bpf_get_current_task_btf();
 	struct enrolling *noted;
+	struct enrolling_file *by;
 	struct jail *jail;
+	__u64 pod;
 
 	if (!self->bpf_storage)
 		return 0;
 	noted = bpf_task_storage_get(&enrolling, self, NULL, 0);
-	if (!noted || !noted->pod || bpf_task_storage_get(&tasks, self, NULL, 0))
+	if (!noted)
 		return 0;
-	jail = join(noted->pod);
-	noted->pod = 0;
+	/* What a script claims comes before its interpreter, otherwise the policy's word before a claim. */
+	by = noted->by_claim.pod && (!noted->by_file.pod || noted->by_claim.first > noted->by_file.first)
+		 ? &noted->by_claim
+		 : &noted->by_file;
+	pod = by->pod;
+	noted->by_file.pod = 0;
+	noted->by_claim.pod = 0;
+	if (!pod || bpf_task_storage_get(&tasks, self, NULL, 0))
+		return 0;
+	jail = join(pod);
 	if (!jail) {
 		bpf_send_signal(SIGKILL);
 		return 0;
 	}
 	note_identity(&jail->program, bprm->file->f_inode);
-	jail->entry = noted->entry;
+	jail->entry = by->entry;
 	return 0;
 }

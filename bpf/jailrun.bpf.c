@@ -19,6 +19,7 @@
 
 #include "task.bpf.c"
 #include "exec.bpf.c"
+#include "claim.bpf.c"
 #include "enroll.bpf.c"
 #include "file.bpf.c"
 #include "metadata.bpf.c"

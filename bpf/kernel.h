@@ -41,6 +41,9 @@ enum {
 	EACCES = 13,
 	EXDEV = 18,
 	EINVAL = 22,
+	ERANGE = 34,
+	ENODATA = 61,
+	EOPNOTSUPP = 95,
 	EAFNOSUPPORT = 97,
 };
 
@@ -118,6 +121,7 @@ enum {
 #define BPF_FS_MAGIC 0xcafe4a11
 #define CGROUP_SUPER_MAGIC 0x27e0eb
 #define CGROUP2_SUPER_MAGIC 0x63677270
+#define FUSE_SUPER_MAGIC 0x65735546
 #define MQUEUE_MAGIC 0x19800202
 #define OVERLAYFS_SUPER_MAGIC 0x794c7630
 #define PROC_SUPER_MAGIC 0x9fa0
@@ -243,6 +247,7 @@ struct super_block {
 
 struct inode {
 	__u16 i_mode;
+	kuid_t i_uid;
 	unsigned int i_nlink;
 	__u32 i_rdev;
 	unsigned long i_ino;

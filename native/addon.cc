@@ -21,8 +21,10 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <climits>
 #include <cstdarg>
 #include <cstdio>
@@ -541,6 +543,42 @@ Napi::Value IsListening(const Napi::CallbackInfo &info)
 	return Napi::Boolean::New(info.Env(), listening);
 }
 
+/* Undefined where the file has no such attribute, or its file system none at all. */
+Napi::Value GetXattr(const Napi::CallbackInfo &info)
+{
+	std::string name = ToText(info[1], "name");
+	/* The kernel's own limit, XATTR_SIZE_MAX. */
+	std::vector<uint8_t> value(65536);
+	ssize_t length = fgetxattr(ToNumber(info[0], "fd"), name.c_str(), value.data(), value.size());
+
+	if (length < 0 && (errno == ENODATA || errno == EOPNOTSUPP))
+		return info.Env().Undefined();
+	Check(info.Env(), length < 0 ? -errno : 0, "fgetxattr " + name);
+	Napi::Uint8Array bytes = Napi::Uint8Array::New(info.Env(), length);
+	std::copy_n(value.begin(), length, bytes.Data());
+	return bytes;
+}
+
+void SetXattr(const Napi::CallbackInfo &info)
+{
+	std::string name = ToText(info[1], "name");
+	Napi::Uint8Array value = ToBytes(info[2], "value");
+	int result = fsetxattr(ToNumber(info[0], "fd"), name.c_str(), value.Data(), value.ByteLength(), 0);
+
+	Check(info.Env(), result < 0 ? -errno : 0, "fsetxattr " + name);
+}
+
+Napi::Value RemoveXattr(const Napi::CallbackInfo &info)
+{
+	std::string name = ToText(info[1], "name");
+	int result = fremovexattr(ToNumber(info[0], "fd"), name.c_str());
+
+	if (result < 0 && (errno == ENODATA || errno == EOPNOTSUPP))
+		return Napi::Boolean::New(info.Env(), false);
+	Check(info.Env(), result < 0 ? -errno : 0, "fremovexattr " + name);
+	return Napi::Boolean::New(info.Env(), true);
+}
+
 Napi::Value PidfdSignal(const Napi::CallbackInfo &info)
 {
 	int fd = ToNumber(info[0], "fd");
@@ -906,6 +944,9 @@ Napi::Object Init(Napi::Env env, Napi::Object exports)
 	    Napi::PropertyDescriptor::Function(env, exports, "exchange", Exchange),
 	    Napi::PropertyDescriptor::Function(env, exports, "pidfdOpen", PidfdOpen),
 	    Napi::PropertyDescriptor::Function(env, exports, "pidfdSignal", PidfdSignal),
+	    Napi::PropertyDescriptor::Function(env, exports, "getXattr", GetXattr),
+	    Napi::PropertyDescriptor::Function(env, exports, "setXattr", SetXattr),
+	    Napi::PropertyDescriptor::Function(env, exports, "removeXattr", RemoveXattr),
 	    Napi::PropertyDescriptor::Function(env, exports, "peerOf", PeerOf),
 	    Napi::PropertyDescriptor::Function(env, exports, "isListening", IsListening),
 	    Napi::PropertyDescriptor::Function(env, exports, "sendPlan", SendPlan),

@@ -12,7 +12,7 @@ const packages = {
   build: ['bpftool', 'clang-14', 'g++', 'gcc', 'libbpf-dev', 'libc6-dev', 'make', 'python3'],
   check: ['clang-format-14', 'curl', 'git', 'iproute2', 'nginx-light', 'procps', 'strace'],
   servers: ['postgresql', 'redis-server'],
-  containers: ['buildah', 'crun', 'debootstrap', 'podman', 'runc'],
+  containers: ['buildah', 'crun', 'debootstrap', 'fuse-overlayfs', 'podman', 'runc'],
   tools: [
     ...['at', 'cron', 'dbus', 'gdb', 'iputils-ping', 'luajit', 'openjdk-17-jre-headless', 'sudo', 'systemd'],
   ],

@@ -24,6 +24,10 @@ export const Limit = {
   MAX_WATCHED: 4096,
   MAX_EXECUTABLES: 8192,
   MAX_CONTAINERS: 16384,
+  MAX_CLAIMS: 8192,
+  MAX_OWNERS: 1024,
+  MAX_READINGS: 1024,
+  MAX_CLAIM: 60,
 } as const;
 export type Limit = (typeof Limit)[keyof typeof Limit];
 
@@ -259,6 +263,8 @@ export const Reason = {
   OWN: 13,
   JIT: 14,
   NAMELESS: 15,
+  CLAIM: 16,
+  UNREADABLE: 17,
 } as const;
 export type Reason = (typeof Reason)[keyof typeof Reason];
 
@@ -416,11 +422,13 @@ export interface Variables {
   sweep: number;
   missed: number;
   containers: number;
+  xattrs: number;
+  refused: number;
 }
 export const Variables = {
-  size: 72,
+  size: 80,
   encode(value: Variables): Uint8Array {
-    const bytes = new Uint8Array(72);
+    const bytes = new Uint8Array(80);
     const view = new DataView(bytes.buffer);
     view.setBigUint64(0, value.policy, true);
     view.setUint32(8, value.watched, true);
@@ -433,10 +441,12 @@ export const Variables = {
     view.setUint32(56, value.sweep, true);
     view.setUint32(60, value.missed, true);
     view.setUint32(64, value.containers, true);
+    view.setUint32(68, value.xattrs, true);
+    view.setUint32(72, value.refused, true);
     return bytes;
   },
   decode(bytes: Uint8Array): Variables {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, 72);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 80);
     return {
       policy: view.getBigUint64(0, true),
       watched: view.getUint32(8, true),
@@ -449,6 +459,30 @@ export const Variables = {
       sweep: view.getUint32(56, true),
       missed: view.getUint32(60, true),
       containers: view.getUint32(64, true),
+      xattrs: view.getUint32(68, true),
+      refused: view.getUint32(72, true),
+    };
+  },
+} as const;
+
+export interface Claim {
+  id: number;
+  role: Uint8Array;
+}
+export const Claim = {
+  size: 64,
+  encode(value: Claim): Uint8Array {
+    const bytes = new Uint8Array(64);
+    const view = new DataView(bytes.buffer);
+    view.setUint32(0, value.id, true);
+    put(bytes, 4, 60, value.role);
+    return bytes;
+  },
+  decode(bytes: Uint8Array): Claim {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 64);
+    return {
+      id: view.getUint32(0, true),
+      role: new Uint8Array(bytes.subarray(4, 64)),
     };
   },
 } as const;

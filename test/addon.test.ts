@@ -169,6 +169,24 @@ test('a lock keeps others out until its descriptor is closed', () => {
   rmSync(directory, { recursive: true });
 });
 
+test('an extended attribute is there until it is removed', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'jailrun-test-'));
+  const fd = openSync(join(directory, 'file'), 'a');
+  const read = () => addon.getXattr(fd, 'user.jailrun.test');
+  assert.equal(read(), undefined);
+  assert.equal(addon.removeXattr(fd, 'user.jailrun.test'), false);
+  for (const bytes of [[0, 1, 255], []]) {
+    addon.setXattr(fd, 'user.jailrun.test', new Uint8Array(bytes));
+    assert.deepEqual([...(read() as Uint8Array)], bytes);
+  }
+  assert.equal(addon.removeXattr(fd, 'user.jailrun.test'), true);
+  assert.equal(read(), undefined);
+  assert.throws(() => addon.setXattr(fd, 'nowhere.test', new Uint8Array()), { code: 'EOPNOTSUPP' });
+  closeSync(fd);
+  assert.throws(() => addon.getXattr(fd, 'user.jailrun.test'), { code: 'EBADF' });
+  rmSync(directory, { recursive: true });
+});
+
 test('a process can be signalled, and not one that took over its number', async () => {
   const child = spawn('sleep', ['infinity']);
   const pidfd = addon.pidfdOpen(child.pid ?? 0) ?? assert.fail('no such process');

@@ -136,6 +136,11 @@ export interface Addon {
   pidfdOpen(pid: number): number | undefined;
   /** pidfd_send_signal(2). Returns false where the process has ended. */
   pidfdSignal(fd: number, signal: number): boolean;
+  /** An extended attribute (xattr(7)); undefined where the file has none of that name. */
+  getXattr(fd: number, name: string): Uint8Array | undefined;
+  setXattr(fd: number, name: string, value: Uint8Array): void;
+  /** Returns false where there was none. */
+  removeXattr(fd: number, name: string): boolean;
   /** Who connected, by a descriptor of a unix socket; `pidfd` is there from Linux 6.5 on. */
   peerOf(fd: number): { pid: number; uid: number; groups: number[]; pidfd?: number };
   /** Whether the descriptor is a socket that waits for connections. */

@@ -68,6 +68,8 @@ export interface StatusReport {
   lost: number;
   /** Tasks that came into an enrolled cgroup when there was no memory for their jails. */
   missed: number;
+  /** Programs that were not started for the roles that their extended attributes claim. */
+  refused: number;
 }
 
 /**
@@ -130,6 +132,7 @@ export function status(): StatusReport {
       maps: kernel ? readMaps() : [],
       lost: pods.reduce((sum, { lost }) => sum + lost, 0),
       missed: kernel?.missed() ?? 0,
+      refused: kernel?.refused() ?? 0,
     };
   } finally {
     kernel?.close();
@@ -216,7 +219,8 @@ const placeOf = ({ cgroup, enrolls }: PodStatus): string =>
     .join(' ');
 
 /** For people: the status, the longest list last. */
-export function statusLines({ jailrun, attached, pods, maps, lost, missed }: StatusReport): string[] {
+export function statusLines(report: StatusReport): string[] {
+  const { jailrun, attached, pods, maps, lost, missed, refused } = report;
   const width = Math.max(...maps.map(({ name }) => name.length));
   return [
     `jailrun ${jailrun.version}, layout ${jailrun.layout}, build ${jailrun.build ?? 'missing'}`,
@@ -224,6 +228,7 @@ export function statusLines({ jailrun, attached, pods, maps, lost, missed }: Sta
     ...(maps.length > 0 ? ['Maps:'] : []),
     ...maps.map(({ name, entries, capacity }) => `  ${name.padEnd(width)}  ${entries} of ${capacity}`),
     ...(missed > 0 ? [`${missed} tasks could not be jailed when they came into an enrolled cgroup.`] : []),
+    ...(refused > 0 ? [`${refused} programs were not started for the roles that they claim.`] : []),
     lost === 0 ? 'No denial was lost.' : `${lost} denials were not kept for their reports.`,
     pods.length === 0 ? 'No pod lives.' : `${pods.length} pods live:`,
     ...pods.map(

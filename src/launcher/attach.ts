@@ -18,7 +18,16 @@ import { Limit, Meta } from '../abi.js';
 import { type AddonError, AttachType, addon, type BpfObject, bpfObjectPath, UpdateFlag } from './addon.js';
 import { JailrunError } from './error.js';
 import { checkHost, chooseWay, type HostFacts, readFacts, type Way } from './host.js';
-import { hostPlaces, type Kernel, openPins, type Places, pinsOf, refuseInJail, withLock } from './kernel.js';
+import {
+  claimProgram,
+  hostPlaces,
+  type Kernel,
+  openPins,
+  type Places,
+  pinsOf,
+  refuseInJail,
+  withLock,
+} from './kernel.js';
 
 /** Where the function that calls the hook is not security_HOOK. */
 const wrappers: Record<string, string> = {
@@ -192,7 +201,13 @@ interface Program {
 }
 
 /** What a program cannot do without; it is for kernels that have it. */
-const needed: Record<string, string> = { jr_cgroup_attach_task: 'bpf_iter_task_new' };
+const needed: Record<string, string> = {
+  jr_cgroup_attach_task: 'bpf_iter_task_new',
+  [claimProgram]: 'bpf_get_file_xattr',
+};
+
+/** Programs that call what the kernel lets LSM programs alone call (fs/bpf_fs_kfuncs.c). */
+const lsmOnly: readonly string[] = [claimProgram];
 
 /**
  * The programs that this kernel gets attached, all others but iterators are not loaded. Of those whose name ends in a number of
@@ -201,15 +216,17 @@ const needed: Record<string, string> = { jr_cgroup_attach_task: 'bpf_iter_task_n
 export function choosePrograms(object: BpfObject, way: Way): Program[] {
   const attached = object.programs().filter(({ section }) => !section.startsWith('iter/'));
   const all = attached.map(({ name, section }): Program => {
-    const target = /^f(?:entry|exit)\/(.+)$/.exec(section)?.[1];
-    if (target !== undefined) return { name, target: needed[name] ?? target };
-    const hook = /^lsm\/(.+)$/.exec(section)?.[1];
+    const traced = /^f(?:entry|exit)\/(.+)$/.exec(section)?.[1];
+    if (traced !== undefined) return { name, target: needed[name] ?? traced };
+    const hook = /^lsm(?:\.s)?\/(.+)$/.exec(section)?.[1];
     if (hook === undefined) return { name };
     const wrapper = wrappers[hook] ?? `security_${hook}`;
-    return { name, hook, target: way === 'fmod_ret' ? wrapper : `bpf_lsm_${hook}` };
+    const target = way === 'fmod_ret' ? wrapper : `bpf_lsm_${hook}`;
+    return { name, hook, target: needed[name] ?? target };
   });
   const counts = addon.argumentCounts(all.map(({ target }) => target ?? 'none'));
   const chosen = all.filter(({ name, hook, target }, i) => {
+    if (lsmOnly.includes(name)) return way === 'lsm' && counts[i] !== undefined;
     if (hook === undefined) return target === undefined || counts[i] !== undefined;
     const wanted = /_(\d)$/.exec(name)?.[1];
     if (wanted !== undefined) return counts[i] === Number(wanted);

@@ -16,7 +16,8 @@ import {
 import { basename, dirname, join, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { type Executable, Limit, type Swept, SweptWhat, TaskFlag } from '../abi.js';
-import type { Enrollment, ResolvedRole } from '../profiles/policy.js';
+import type { ClaimPolicy, ResolvedRole, Written } from '../profiles/policy.js';
+import { userNumber } from './accounts.js';
 import { addon } from './addon.js';
 import { viewOfPod } from './container.js';
 import { JailrunError } from './error.js';
@@ -229,46 +230,97 @@ export function stackProcess(
 export interface EnrollmentPlan {
   add: (Omit<Enrolling, 'target'> & { enrolls: Enrolls; find: () => Target })[];
   remove: PodState[];
+  /** The users whose files may claim roles; none where no policy says so. */
+  owners: number[];
+}
+
+/** What a policy enrolls: in which roles, and how it is found. */
+interface Wanted {
+  enrolls: Enrolls;
+  roles: string[];
+  find: () => Target;
 }
 
 /**
- * Compares what the policies enroll with what is enrolled by them. Throws as enroll() does, and then nothing has
- * changed.
+ * Compares what the policies enroll with what is enrolled by them. Throws as enroll() does, or a JailrunError
+ * UNSUPPORTED, and then nothing has changed.
  */
 export async function planEnrollments(kernel: Kernel, sources: PolicySources): Promise<EnrollmentPlan> {
-  const wanted = await enrollmentsInUse(sources);
+  const { enrollments, claims } = await enrollmentsInUse(sources);
+  if (claims && !kernel.readsClaims()) throw claimsUnread(claims);
+  const wanted = enrollments.map(
+    ({ kind, path, roles }): Wanted => ({
+      enrolls: kind === 'cgroup' ? { cgroup: path } : { executable: path },
+      roles: roles.map(({ value }) => value),
+      find: () => (kind === 'cgroup' ? findCgroup(path, true) : findExecutable(path, true)),
+    }),
+  );
+  for (const { value: name } of claims?.roles ?? []) {
+    const [role] = await findStack({ role: [name] }, sources, '');
+    wanted.push(claimsOfRole(role as ResolvedRole));
+  }
   const present = listPods().filter(({ byPolicy, enrolled }) => byPolicy && enrolled);
-  const isSame = ({ kind, path, roles }: Enrollment, { enrolls, request }: PodState): boolean =>
-    isDeepStrictEqual(enrolls, enrollsOf(kind, path)) &&
-    isDeepStrictEqual(
-      request.role,
-      roles.map(({ value }) => value),
-    );
+  const isSame = ({ enrolls, roles }: Wanted, pod: PodState): boolean =>
+    isDeepStrictEqual(pod.enrolls, enrolls) && isDeepStrictEqual(pod.request.role, roles);
   const remove = present.filter((pod) => !wanted.some((one) => isSame(one, pod)));
-  const plan: EnrollmentPlan = { add: [], remove };
+  const plan: EnrollmentPlan = { add: [], remove, owners: (claims?.owners ?? []).map(numberOfOwner) };
   for (const one of wanted) {
     if (present.some((pod) => isSame(one, pod))) continue;
-    const request = { role: one.roles.map(({ value }) => value) };
+    const request = { role: one.roles };
     const stack = await findStack(request, sources, '');
     compileStack(stack, kernel);
-    const find = (): Target =>
-      one.kind === 'cgroup' ? findCgroup(one.path, true) : findExecutable(one.path, true);
-    find().close();
-    const enrolls = enrollsOf(one.kind, one.path);
+    one.find().close();
+    const { enrolls, find } = one;
     plan.add.push({ request, sources, stack, enrolls, find, marks: { byPolicy: true } });
   }
   return plan;
 }
 
-const enrollsOf = (kind: Enrollment['kind'], path: string): Enrolls =>
-  kind === 'cgroup' ? { cgroup: path } : { executable: path };
-
-/** Does what planEnrollments() found; what a role no longer enrolls stays in its jail. */
-export function applyEnrollments(kernel: Kernel, { add, remove }: EnrollmentPlan): EnrollReport[] {
-  for (const pod of remove) endEnrolling(kernel, pod);
-  return add.map(({ request, sources, stack, marks, find }) =>
-    enrollTarget(kernel, { request, sources, stack, ...(marks && { marks }), target: find() }),
+function claimsUnread({ file, line, column }: ClaimPolicy): JailrunError {
+  return new JailrunError(
+    'UNSUPPORTED',
+    `${file}:${line}:${column}: xattrs: on this host no program may read extended attributes, so files would run as if they claimed nothing. Use Linux 6.8 or newer with bpf in its list of LSMs, or name the files under executables.`,
   );
+}
+
+function numberOfOwner({ value, file, line, column }: Written<string>): number {
+  const user = userNumber(value);
+  if (user !== undefined) return user;
+  throw new JailrunError(
+    'POLICY',
+    `${file}:${line}:${column}: xattrs.owners: this host has no user ${value}; write the number of one, in quotes, or correct the name`,
+  );
+}
+
+/** Files that claim the role. The pod takes the claim from one that had it, so that there is no time without. */
+function claimsOfRole({ name, id }: ResolvedRole): Wanted {
+  const target: Target = {
+    enrolls: { claims: name, id },
+    label: name,
+    check: () => {},
+    enroll(kernel, pod) {
+      kernel.enrollClaims(pod, { name, id });
+      return [];
+    },
+    close: () => {},
+  };
+  return { enrolls: target.enrolls, roles: [name], find: () => target };
+}
+
+/**
+ * Does what planEnrollments() found; what a role no longer enrolls stays in its jail. Claims come first and go last:
+ * what claims a role runs in it, or not at all.
+ */
+export function applyEnrollments(kernel: Kernel, { add, remove, owners }: EnrollmentPlan): EnrollReport[] {
+  if (owners.length === 0) kernel.countOwners(owners);
+  const begin = ({ request, sources, stack, marks, find }: EnrollmentPlan['add'][number]): EnrollReport =>
+    enrollTarget(kernel, { request, sources, stack, ...(marks && { marks }), target: find() });
+  const isClaim = ({ enrolls }: { enrolls: Enrolls }): boolean => 'claims' in enrolls;
+  const claims = add.filter(isClaim).map(begin);
+  for (const pod of remove) endEnrolling(kernel, pod);
+  const others = add.filter((one) => !isClaim(one)).map(begin);
+  if (owners.length > 0) kernel.countOwners(owners);
+  return [...claims, ...others];
 }
 
 function endEnrolling(kernel: Kernel, { id, statePath }: PodState): void {

@@ -4,6 +4,7 @@ import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, 
 import { dirname, join } from 'node:path';
 import {
   CgroupName,
+  Claim,
   Container,
   Counters,
   Denial,
@@ -36,6 +37,9 @@ export interface Places {
   run: string;
 }
 export const hostPlaces: Places = { bpffs: '/sys/fs/bpf', run: '/run/jailrun' };
+
+/** The program that reads what files claim; it is pinned where the kernel can run it. */
+export const claimProgram = 'jr_bprm_check_claim';
 
 export const pinsOf = (places: Places): string => join(places.bpffs, 'jailrun');
 
@@ -97,6 +101,8 @@ const mapNames = [
   'watched_names',
   'executables',
   'containers',
+  'claims',
+  'claim_owners',
 ] as const;
 type MapName = (typeof mapNames)[number];
 
@@ -473,6 +479,58 @@ export class Kernel {
     });
   }
 
+  /** Whether this kernel lets programs read extended attributes, so that files can claim roles. */
+  readsClaims(): boolean {
+    return existsSync(join(pinsOf(this.places), 'programs', claimProgram));
+  }
+
+  /**
+   * From now on who executes a file that claims the role is enrolled in the pod, where its owner counts
+   * (countOwners()). Takes the claim from a pod that had it, in one step. Throws a JailrunError MAP_FULL.
+   */
+  enrollClaims(pod: bigint, { name, id }: { name: string; id: number }): void {
+    withLock(this.places, () => {
+      this.#update('claims', Claim.encode({ id: 0, role: Buffer.from(name) }), keyOf(pod));
+      this.#update('claims', Claim.encode({ id, role: new Uint8Array() }), keyOf(pod));
+    });
+  }
+
+  /**
+   * The files of these users may claim roles, and nobody else's; a claim that no pod has is refused then. Nobody
+   * looks at claims where there are none. Throws a JailrunError MAP_FULL.
+   */
+  countOwners(users: readonly number[]): void {
+    withLock(this.places, () => {
+      if (users.length === 0) this.#setVariables({ xattrs: 0 });
+      for (const user of users) this.#update('claim_owners', wordOf(user), wordOf(1));
+      for (const key of this.#keys('claim_owners'))
+        if (!users.includes(new DataView(key.buffer, key.byteOffset).getUint32(0, true)))
+          addon.mapDelete(this.mapFd('claim_owners'), key);
+      if (users.length > 0) this.#setVariables({ xattrs: 1 });
+    });
+  }
+
+  /** The pod of a file that claims the role, by its name or its number; undefined where files may not. */
+  podOfClaim({ name = '', id = 0 }: { name?: string; id?: number }): bigint | undefined {
+    const role = Buffer.from(name);
+    if (role.length >= Limit.MAX_CLAIM) return undefined;
+    const pod = addon.mapLookup(this.mapFd('claims'), Claim.encode({ id, role }));
+    return pod && idOf(pod);
+  }
+
+  /** Whether the user's files may claim roles. */
+  countsOwner(user: number): boolean {
+    return (
+      this.#variables().xattrs !== 0 &&
+      addon.mapLookup(this.mapFd('claim_owners'), wordOf(user)) !== undefined
+    );
+  }
+
+  /** How many programs were not started for what they claim. */
+  refused(): number {
+    return this.#variables().refused;
+  }
+
   /** The pod of the container that has this cgroup; undefined for none. */
   podOfContainer(cgroup: bigint): bigint | undefined {
     const entry = addon.mapLookup(this.mapFd('containers'), keyOf(cgroup));
@@ -482,7 +540,7 @@ export class Kernel {
   /** From now on nothing is enrolled in the pod. What is in it stays there. */
   stopEnrolling(pod: bigint): void {
     withLock(this.places, () => {
-      for (const map of ['watched_names', 'watched_cgroups', 'executables', 'containers'] as const)
+      for (const map of ['watched_names', 'watched_cgroups', 'executables', 'containers', 'claims'] as const)
         for (const key of this.#keys(map)) {
           const value = addon.mapLookup(this.mapFd(map), key);
           // The pod comes first in each of them.
@@ -766,4 +824,5 @@ function decodeAll<T>(record: { size: number; decode(bytes: Uint8Array): T }, by
 
 const keyOf = (id: bigint): Uint8Array => new Uint8Array(new BigUint64Array([id]).buffer);
 const idOf = (key: Uint8Array): bigint => new DataView(key.buffer, key.byteOffset).getBigUint64(0, true);
-const fdValue = (fd: number): Uint8Array => new Uint8Array(new Uint32Array([fd]).buffer);
+const wordOf = (number: number): Uint8Array => new Uint8Array(new Uint32Array([number]).buffer);
+const fdValue = wordOf;

@@ -72,6 +72,8 @@ export type Enrolls =
   | { process: number }
   | { cgroup: string }
   | { executable: string }
+  /** Files that claim a role by an extended attribute, by its name or its number. */
+  | { claims: string; id: number }
   /** By its cgroup; see PodHeader.container. */
   | { container: string };
 
@@ -358,7 +360,7 @@ function goesOn(
   if ('process' in enrolls) return kernel.podOfProcess(enrolls.process) === id;
   if ('container' in enrolls)
     return container !== undefined && isThere(container) && isPopulated(container.cgroup);
-  return 'executable' in enrolls || existsSync(dirname(enrolls.cgroup));
+  return !('cgroup' in enrolls) || existsSync(dirname(enrolls.cgroup));
 }
 
 /** Another container's cgroup may have the same place. */

@@ -178,7 +178,7 @@ function describeEnrollments({ add, remove }: EnrollmentPlan): EnrollmentReport[
 }
 
 const enrollmentLine = ({ begins, what, role }: EnrollmentReport): string =>
-  `${begins ? '+' : '-'} enrolls ${Object.values(what)[0]} in role ${role}`;
+  `${begins ? '+' : '-'} enrolls ${'claims' in what ? 'files that claim it' : Object.values(what)[0]} in role ${role}`;
 
 /** For people: what came and went, pod by pod. */
 export function reloadLines(all: readonly (ReloadReport | EnrollmentReport)[], dryRun: boolean): string[] {

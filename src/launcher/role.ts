@@ -8,8 +8,14 @@ import { type CompiledRole, compile } from '../profiles/compile.js';
 import { type FileSystem, lenientLinkReader, linkReader, readPolicies } from '../profiles/load.js';
 import { locate, type ReadLink } from '../profiles/locate.js';
 import { type Mount, parseMountinfo } from '../profiles/mounts.js';
-import { type ContainerPolicy, type Enrollment, PolicyError, type ResolvedRole } from '../profiles/policy.js';
-import { containersOf, enrollmentsOf, resolve } from '../profiles/resolve.js';
+import {
+  type ClaimPolicy,
+  type ContainerPolicy,
+  type Enrollment,
+  PolicyError,
+  type ResolvedRole,
+} from '../profiles/policy.js';
+import { claimsOf, containersOf, enrollmentsOf, resolve } from '../profiles/resolve.js';
 import { bindVariables } from '../profiles/rulepath.js';
 import { nearest } from '../profiles/spelling.js';
 import { maxStack } from '../profiles/stack.js';
@@ -137,9 +143,10 @@ export async function roleOfId(id: number, sources: PolicySources): Promise<Reso
   return found;
 }
 
-/** What the policies enroll whoever starts it. Throws a JailrunError POLICY. */
-export const enrollmentsInUse = async (sources: PolicySources): Promise<Enrollment[]> =>
-  (await rolesInUse(sources)).enrollments;
+/** What the policies enroll whoever starts it, and what files may claim. Throws a JailrunError POLICY. */
+export const enrollmentsInUse = async (
+  sources: PolicySources,
+): Promise<Pick<InUse, 'enrollments' | 'claims'>> => rolesInUse(sources);
 
 /** Which roles the policies give containers; undefined where none says anything. Throws a JailrunError POLICY. */
 export const containersInUse = async (sources: PolicySources): Promise<ContainerPolicy | undefined> =>
@@ -148,6 +155,7 @@ export const containersInUse = async (sources: PolicySources): Promise<Container
 interface InUse extends Pick<BuiltIn, 'names' | 'role'> {
   enrollments: Enrollment[];
   containers?: ContainerPolicy;
+  claims?: ClaimPolicy;
 }
 
 /** Where nobody wrote a policy, a role is read when it is asked for, and no other. */
@@ -165,12 +173,13 @@ async function rolesInUse({ policy, environment }: PolicySources, fs?: FileSyste
     const { parse } = await import('../profiles/parse.js');
     const policies = files.map(({ source, file }) => parse(source, file));
     const roles = resolve([...builtIn.policies(), ...policies]);
-    const containers = containersOf(policies);
+    const [containers, claims] = [containersOf(policies), claimsOf(policies)];
     return {
       names: [...roles.keys()],
       role: (name) => roles.get(name),
       enrollments: enrollmentsOf(policies),
       ...(containers && { containers }),
+      ...(claims && { claims }),
     };
   } catch (error) {
     throw asJailrunError(error);

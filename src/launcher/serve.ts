@@ -6,7 +6,9 @@ import { connect, createServer, type Socket } from 'node:net';
 import { constants } from 'node:os';
 import { dirname } from 'node:path';
 import type { ResolvedRole } from '../profiles/policy.js';
+import { numbersIn } from './accounts.js';
 import { addon } from './addon.js';
+import { readClaim, removeClaim, setClaim } from './claims.js';
 import { type EnrollReport, enroll, enrollProcess, stackProcess, unenrollWhat } from './enroll.js';
 import { JailrunError } from './error.js';
 import { type Kernel, openPins } from './kernel.js';
@@ -216,6 +218,21 @@ class Server {
         if (!found) throw new JailrunError('NO_POD', `Nothing enrolls ${printable(path)}.`);
         return '"Success"';
       }
+      case 'setXattr': {
+        asRoot();
+        setClaim(kernel, request.path, { role: request.id, pod: BigInt(request.pod) });
+        return '"Success"';
+      }
+      case 'checkXattr': {
+        asRoot();
+        const { role, pod } = await readClaim(kernel, request.path, sources);
+        return `{"XattrInfo":{"pod_id":${pod},"role_id":${role}}}`;
+      }
+      case 'removeXattr': {
+        asRoot();
+        removeClaim(request.path);
+        return '"Success"';
+      }
     }
   }
 }
@@ -301,20 +318,14 @@ function requireGrant({ name, enroll }: ResolvedRole, { uid, groups }: Peer): vo
   );
 }
 
-/** The numbers of users or groups, by name (passwd(5), group(5)). */
-function numbersIn(file: string): Map<string, number> {
-  const rows = readFileSync(file, 'utf8')
-    .split('\n')
-    .map((line) => line.split(':'));
-  return new Map(rows.flatMap(([name, , id]) => (name && id ? [[name, Number(id)]] : [])));
-}
-
 /** A request; `own` where it has our form and gets our form of an answer. */
 type Request = { own: boolean } & (
   | { what: 'enroll'; roles: string[]; vars: string[]; id?: number; pod?: string }
   | { what: 'query'; pid: number }
   | { what: 'enrollPath'; kind: 'cgroup' | 'executable'; path: string; id: number }
   | { what: 'removePath'; kind: 'cgroup' | 'executable'; path: string }
+  | { what: 'setXattr'; path: string; pod: number; id: number }
+  | { what: 'checkXattr' | 'removeXattr'; path: string }
 );
 
 const bad = (message: string): JailrunError =>
@@ -414,12 +425,9 @@ const removePath =
   (kind: 'cgroup' | 'executable') =>
   (fields: Fields): object => ({ what: 'removePath', kind, path: fields.text(`${kind}_path`) });
 
-const noXattrs = (): never => {
-  throw new JailrunError(
-    'UNSUPPORTED',
-    'Extended attributes enroll nobody in this version; enroll the file.',
-  );
-};
+const claimOf =
+  (what: 'checkXattr' | 'removeXattr') =>
+  (fields: Fields): object => ({ what, path: fields.text('executable_path') });
 
 const forms: Record<string, (fields: Fields) => object> = {
   enroll: (fields) => ({ what: 'enroll', roles: fields.texts('role'), vars: fields.texts('var') }),
@@ -436,7 +444,12 @@ const forms: Record<string, (fields: Fields) => object> = {
   EnrollCgroup: enrollPath('cgroup'),
   RemoveExecutable: removePath('executable'),
   RemoveCgroup: removePath('cgroup'),
-  SetXattr: noXattrs,
-  CheckXattr: noXattrs,
-  RemoveXattr: noXattrs,
+  SetXattr: (fields) => ({
+    what: 'setXattr',
+    path: fields.text('executable_path'),
+    pod: fields.number('pod_id', Number.MAX_SAFE_INTEGER),
+    id: fields.number('role_id', maxRole),
+  }),
+  CheckXattr: claimOf('checkXattr'),
+  RemoveXattr: claimOf('removeXattr'),
 };

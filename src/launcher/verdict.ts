@@ -44,6 +44,8 @@ const reasons: Partial<Record<number, string>> = {
   [Reason.OWN]: 'it belongs to what holds the jails, which no role may touch',
   [Reason.JIT]: 'the role says jit: none',
   [Reason.NAMELESS]: 'no path leads to it any more, or ever did',
+  [Reason.CLAIM]: 'its extended attributes claim a role that files may not claim, or two',
+  [Reason.UNREADABLE]: 'it may claim a role, which who executes it cannot read; chmod a+r lets it',
 };
 
 /** Why something was denied; undefined where the role's rules alone decided. */

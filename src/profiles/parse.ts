@@ -8,6 +8,7 @@ import { type Entry, type Reader, readDocument, type Shape } from './document.js
 import { isJailer, readJailer } from './jailer.js';
 import { canonicalTarget, readTarget } from './network.js';
 import type {
+  ClaimPolicy,
   ContainerPolicy,
   Enrollment,
   NetworkList,
@@ -22,7 +23,7 @@ import { noSuchPower, powers } from './powers.js';
 import { checkPath, type Fault } from './rulepath.js';
 
 const policyShape: Shape = {
-  known: ['version', 'sets', 'roles', 'cgroups', 'executables', 'containers'],
+  known: ['version', 'sets', 'roles', 'cgroups', 'executables', 'containers', 'xattrs'],
   required: ['version'],
 };
 const roleShape: Shape = {
@@ -43,6 +44,7 @@ const roleShape: Shape = {
   required: ['id'],
 };
 const containersShape: Shape = { known: ['default', 'roles'] };
+const claimsShape: Shape = { known: ['owners', 'roles'], required: ['owners', 'roles'] };
 const filesShape: Shape = { known: ['read', 'write', 'deny'] };
 const enrollShape: Shape = { known: ['users', 'groups'] };
 const networkShape: Shape = { known: ['bind', 'connect', 'deny'] };
@@ -82,7 +84,7 @@ function readPolicy(reader: Reader, contents: Node | null): Policy {
       'EMPTY',
       version.place,
       '',
-      'the policy defines nothing; add sets, roles, cgroups, executables or containers',
+      'the policy defines nothing; add sets, roles, cgroups, executables, containers or xattrs',
     );
   if (sets) policy.sets = readNamed(reader, sets, readSet);
   if (roles) policy.roles = readNamed(reader, roles, readRole);
@@ -93,6 +95,8 @@ function readPolicy(reader: Reader, contents: Node | null): Policy {
   if (enrollments.length > 0) policy.enrollments = enrollments;
   const containers = entries.get('containers');
   if (containers) policy.containers = readContainers(reader, containers);
+  const claims = entries.get('xattrs');
+  if (claims) policy.claims = readClaims(reader, claims);
   return policy;
 }
 
@@ -106,6 +110,16 @@ function readContainers(reader: Reader, { place, value, where }: Entry): Contain
     ...(roles && {
       roles: isWord(roles, 'any') ? 'any' : reader.list(roles.value, roles.where, (text) => text),
     }),
+  };
+}
+
+function readClaims(reader: Reader, { place, value, where }: Entry): ClaimPolicy {
+  const entries = reader.entries(value, where, claimsShape);
+  const [owners, roles] = [entries.get('owners'), entries.get('roles')];
+  return {
+    ...place,
+    owners: owners ? reader.list(owners.value, owners.where, accountIn(reader)) : [],
+    roles: roles ? reader.list(roles.value, roles.where, (text) => text) : [],
   };
 }
 
@@ -207,19 +221,22 @@ function readEnrollers(reader: Reader, node: Node, where: string): NonNullable<R
   const entries = reader.entries(node, where, enrollShape);
   const names = (key: string): Written<string>[] => {
     const entry = entries.get(key);
-    if (!entry) return [];
-    return reader.list(entry.value, entry.where, (text, place, at) =>
-      /^([a-z_][a-z0-9_.-]*|0|[1-9][0-9]{0,9})$/i.test(text)
-        ? text
-        : reader.report(
-            'BAD_NAME',
-            place,
-            at,
-            `${JSON.stringify(text)} is no name of a user or group, and no number`,
-          ),
-    );
+    return entry ? reader.list(entry.value, entry.where, accountIn(reader)) : [];
   };
   return { users: names('users'), groups: names('groups') };
+}
+
+/** For lists of users or groups: by name, or a number in decimal. */
+function accountIn(reader: Reader) {
+  return (text: string, place: Place, where: string): string | undefined =>
+    /^([a-z_][a-z0-9_.-]*|0|[1-9][0-9]{0,9})$/i.test(text)
+      ? text
+      : reader.report(
+          'BAD_NAME',
+          place,
+          where,
+          `${JSON.stringify(text)} is no name of a user or group, and no number`,
+        );
 }
 
 function readFiles(reader: Reader, node: Node, where: string): RoleDefinition['files'] {

@@ -77,6 +77,13 @@ export interface ContainerPolicy extends Place {
   roles?: 'any' | Written<string>[];
 }
 
+/** Whose files may claim roles by extended attributes, and which. A host has one policy that says so, as above. */
+export interface ClaimPolicy extends Place {
+  /** Users, by name, or a number in decimal. */
+  owners: Written<string>[];
+  roles: Written<string>[];
+}
+
 /** What one policy file says, checked in itself but not against the other files. */
 export interface Policy {
   file: string;
@@ -86,6 +93,7 @@ export interface Policy {
   roles: RoleDefinition[];
   enrollments?: Enrollment[];
   containers?: ContainerPolicy;
+  claims?: ClaimPolicy;
 }
 
 /** A rule as a report shows it: its text, the section it stands in, and its place. */

@@ -1,10 +1,11 @@
 /** Applies `extends` and sets: from what files say to what each role is. */
-import { Scope } from '../abi.js';
+import { Limit, Scope } from '../abi.js';
 import type { NetworkTarget } from './network.js';
 import {
   type AbstractRule,
   type AddressRule,
   builtInPrefix,
+  type ClaimPolicy,
   type ContainerPolicy,
   type Enrollment,
   type NetworkSection,
@@ -60,6 +61,7 @@ export function resolve(policies: readonly Policy[]): Map<string, ResolvedRole> 
   for (const role of resolved.values()) reportUndeclared(role, problems);
   checkEnrollments(enrollmentsOf(policies), resolved, problems);
   checkContainers(policies, resolved, problems);
+  checkClaims(policies, resolved, problems);
   if (problems.length > 0) throw new PolicyError(problems);
   return resolved;
 }
@@ -122,6 +124,36 @@ function checkContainers(
     if (!roles.get(role.value)?.vars.length) continue;
     const message = `role ${role.value} has variables, which a container that asks for nothing does not bind; write a role without`;
     problems.push({ code: 'DANGLING', ...placeOf(role), where: 'containers.default', message });
+  }
+}
+
+/** What files may claim, where a policy says it. resolve() has refused policies of which several do. */
+export const claimsOf = (policies: readonly Policy[]): ClaimPolicy | undefined =>
+  policies.find(({ claims }) => claims)?.claims;
+
+function checkClaims(
+  policies: readonly Policy[],
+  roles: ReadonlyMap<string, ResolvedRole>,
+  problems: PolicyProblem[],
+): void {
+  const [first, ...more] = policies.flatMap(({ claims }) => claims ?? []);
+  if (!first) return;
+  for (const other of more) {
+    const message = `${at(first)} says already which roles files may claim; keep one`;
+    problems.push({ code: 'DUPLICATE', ...placeOf(other), where: 'xattrs', message });
+  }
+  for (const role of first.roles) {
+    const vars = roles.get(role.value)?.vars;
+    const isLong = Buffer.byteLength(role.value) >= Limit.MAX_CLAIM;
+    if (vars && isLong) {
+      const message = `${role.value} is longer than the ${Limit.MAX_CLAIM - 1} bytes that a file can claim; give the role a shorter name`;
+      problems.push({ code: 'BAD_NAME', ...placeOf(role), where: 'xattrs.roles', message });
+    }
+    if (vars?.length === 0) continue;
+    const message = vars
+      ? `role ${role.value} has variables, which a file that claims it does not bind; write a role without`
+      : `there is no role ${role.value}; ${suggest(role.value, roles.keys(), '')}`;
+    problems.push({ code: 'DANGLING', ...placeOf(role), where: 'xattrs.roles', message });
   }
 }
 

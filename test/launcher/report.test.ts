@@ -247,6 +247,8 @@ describe('a denial for another reason', () => {
       [Reason.UNKNOWN_DEVICE, /: it lies on a file system that was not mounted when the jail began$/],
       [Reason.TOO_DEEP, /: it lies too deep/],
       [Reason.BROKEN, /: the role could not be looked up$/],
+      [Reason.CLAIM, /: its extended attributes claim a role that files may not claim, or two$/],
+      [Reason.UNREADABLE, /: it may claim a role, which who executes it cannot read; chmod a\+r lets it$/],
     ] as const)
       assert.match(lineOf(denialOf({ reason }, '/x')), text);
   });

@@ -393,6 +393,32 @@ describe('enrollments', () => {
   });
 });
 
+describe('what files may claim', () => {
+  const claims = (body: string) => `version: 1\nxattrs: ${body}\n`;
+
+  test('is read as users, by name or number, and roles', () => {
+    const { owners, roles, line } =
+      parseText(claims('{owners: [root, "1001"], roles: [web, ci]}')).claims ?? {};
+    const values = [owners, roles].map((list) => list?.map(({ value }) => value));
+    assert.deepEqual([...values, line], [['root', '1001'], ['web', 'ci'], 2]);
+  });
+  test('is refused where it does not say both, or says it otherwise', () => {
+    const bad: [string, RegExp][] = [
+      ['{owners: [root]}', /^MISSING_KEY/],
+      ['{roles: [web]}', /^MISSING_KEY/],
+      ['{owners: [], roles: [web]}', /^EMPTY/],
+      ['{owners: [root], roles: []}', /^EMPTY/],
+      ['{owners: any, roles: [web]}', /^WRONG_TYPE/],
+      ['{owners: [root], roles: any}', /^WRONG_TYPE/],
+      ['{owners: [1001], roles: [web]}', /^WRONG_TYPE/],
+      ['{owners: ["-1"], roles: [web]}', /^BAD_NAME/],
+      ['{owners: [root, root], roles: [web]}', /^DUPLICATE/],
+      ['{owners: [root], roles: [web], role: web}', /^UNKNOWN_KEY/],
+    ];
+    for (const [body, problem] of bad) assert.match(problemOf(claims(body)), problem, body);
+  });
+});
+
 describe('what containers have', () => {
   const containers = (body: string) => `version: 1\ncontainers: ${body}\n`;
 

@@ -272,6 +272,19 @@ describe('what is enrolled', () => {
       'a.yaml:3:24: containers.default: role site has variables, which a container that asks for nothing does not bind; write a role without',
     ]);
   });
+  test('by attributes is said once, in roles that are there, without variables, and can be claimed', () => {
+    const name = 'w'.repeat(60);
+    const lines = messagesOf(
+      `roles: {web: {id: 1}, site: {id: 2, vars: [data]}, ${name}: {id: 3}, ${'w'.repeat(59)}: {id: 4}}\nxattrs: {owners: [root], roles: [site, wbe, ${name}, web, ${'w'.repeat(59)}]}`,
+      'xattrs: {owners: [root], roles: [web]}',
+    );
+    assert.deepEqual(lines, [
+      'b.yaml:2:1: xattrs: a.yaml:3 says already which roles files may claim; keep one',
+      'a.yaml:3:34: xattrs.roles: role site has variables, which a file that claims it does not bind; write a role without',
+      'a.yaml:3:40: xattrs.roles: there is no role wbe; did you mean web?',
+      `a.yaml:3:45: xattrs.roles: ${name} is longer than the 59 bytes that a file can claim; give the role a shorter name`,
+    ]);
+  });
   test('by the socket is what a role and those that it extends say', () => {
     const role = roleOf(
       'b',

@@ -221,7 +221,10 @@ describe('the JSON Schema', () => {
       fc.record({ ...fields, [wrong]: listOf(path) }, { requiredKeys: [wrong] }),
     );
   const scope = fc.constantFrom('any', 'none');
-  const account = fc.constantFrom('www-data', '_a.b', '0', '1001', '01', '', '1a', 'a b', '99999999999');
+  const account = mostly(
+    fc.constantFrom('www-data', '_a.b', '0', '1001'),
+    fc.constantFrom('01', '', '1a', 'a b', '99999999999'),
+  );
   const stack = fc.oneof(fc.constantFrom('web', 'x'), listOf(fc.constantFrom('web', 'x')));
   const enrollments = mostly(
     fc.dictionary(
@@ -280,6 +283,11 @@ describe('the JSON Schema', () => {
         },
         ['roles'],
         'role',
+      ),
+      xattrs: someOf(
+        { owners: listOf(account), roles: listOf(fc.constantFrom('web', 'x')) },
+        ['owners', 'roles'],
+        'users',
       ),
     },
     ['version'],

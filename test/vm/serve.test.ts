@@ -223,11 +223,14 @@ describe('a user', () => {
     assert.match(answer, /^\{"Error":"Process \d+ acts for more users than 1001/);
     assert.equal(reads, 'True');
   });
-  test('enrolls no files and cgroups, and asks about no others', () => {
+  test('enrolls no files and cgroups, sets no claims, and asks about no others', () => {
     const script = `
 become(1001)
 print(ask({"EnrollExecutable": {"executable_path": "/bin/true", "pod_id": 1, "role_id": 1}}))
 print(ask({"EnrollCgroup": {"cgroup_path": "/sys/fs/cgroup", "pod_id": 1, "role_id": 1}}))
+print(ask({"SetXattr": {"executable_path": "/bin/true", "pod_id": 1, "role_id": 1}}))
+print(ask({"CheckXattr": {"executable_path": "/bin/true"}}))
+print(ask({"RemoveXattr": {"executable_path": "/bin/true"}}))
 print(ask({"Query": {"pid": 1}}))`;
     for (const answer of python(script)) assert.match(answer, /^\{"Error":"Only root may/);
   });
@@ -271,9 +274,19 @@ print(reads())`;
     ]);
     spawnSync('rmdir', [cgroup]);
   });
-  test('is told that attributes enroll nobody', () => {
-    const [answer = ''] = python('print(ask({"CheckXattr": {"executable_path": "/bin/true"}}))');
-    assert.match(answer, /^\{"Error":"Extended attributes enroll nobody/);
+  test('sets no claim that files may not make, and is told of none where there is none', () => {
+    const path = '{"executable_path": "/bin/true"';
+    const script = `
+print(ask({"SetXattr": ${path}, "pod_id": 1, "role_id": 820}}))
+print(ask({"CheckXattr": ${path}}}))
+print(ask({"RemoveXattr": ${path}}}))
+print(ask({"CheckXattr": {"executable_path": "/bin"}}))`;
+    const [set = '', checked, removed, directory] = python(script);
+    assert.match(set, /^\{"Error":"Files of user 0 may not claim the role with the id 820/);
+    assert.deepEqual(
+      [checked, removed, directory],
+      ['{"Error":"/bin/true claims no role."}', '"Success"', '{"Error":"/bin is not a file."}'],
+    );
   });
 });
 
@@ -311,6 +324,8 @@ describe('the server', () => {
       'enroll',
       'query',
       'RemoveCgroup',
+      'SetXattr',
+      'CheckXattr',
       'constructor',
       '__proto__',
       'x',
