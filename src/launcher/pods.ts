@@ -141,11 +141,11 @@ export interface NewPod {
 /**
  * Names the pod: the command's name, or what --name says, and a random end that makes it unique; a name
  * that is taken all the same fails as the state file is made.
- * Kept short and plain, since it is a file name and a cgroup's.
+ * Kept short and plain, since it is a file name and a cgroup's, and without a dot in front, which drafts have.
  */
 export function podName(wanted: string): string {
   const plain = basename(wanted)
-    .replace(/[^A-Za-z0-9._-]/g, '_')
+    .replace(/^\.|[^A-Za-z0-9._-]/g, '_')
     .slice(0, 32);
   const end = Math.floor(Math.random() * 2 ** 32)
     .toString(16)
