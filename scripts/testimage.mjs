@@ -1,5 +1,6 @@
 // The image of Containerfile for the tests, made on this machine, since a guest has no network: on a base that
 // debootstrap unpacks, with buildah, and laid out as a directory that a guest's podman takes as a container's root.
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   existsSync,
@@ -24,6 +25,13 @@ const storage = join(imageDirectory, 'storage');
 const buildah = ['--root', storage, '--runroot', join(imageDirectory, 'run'), '--storage-driver', 'vfs'];
 const baseName = 'localhost/jailrun-base';
 
+/** Where apt has Debian from, since debootstrap's own choice may be out of reach. */
+function mirror() {
+  const fields = ['Created-By: Packages', 'Codename: bookworm', 'Component: main'];
+  const words = ['indextargets', '--format', '$(REPO_URI)', ...fields];
+  return execFileSync('apt-get', words, { encoding: 'utf8' }).split('\n').filter(Boolean).slice(0, 1);
+}
+
 /** Debian's programs unpacked and not configured, which takes a quarter of the time and is enough to run them. */
 async function makeBase() {
   if (existsSync(base)) return;
@@ -31,7 +39,7 @@ async function makeBase() {
   rmSync(draft, { recursive: true, force: true });
   mkdirSync(imageDirectory, { recursive: true });
   await step('Unpacking a base of Debian', () =>
-    run('debootstrap', ['debootstrap', '--foreign', '--variant=minbase', 'bookworm', draft]),
+    run('debootstrap', ['debootstrap', '--foreign', '--variant=minbase', 'bookworm', draft, ...mirror()]),
   );
   for (const part of ['debootstrap', 'var/cache/apt/archives', 'usr/share/doc', 'usr/share/locale'])
     rmSync(join(draft, part), { recursive: true, force: true });
