@@ -287,12 +287,15 @@ describe('a cgroup that is enrolled', () => {
     assert.equal(await one.outcome(), 'held');
   });
   test('jails a process of many threads whole', async () => {
+    const missed = (): number => JSON.parse(say('status', '--json').stdout).missed;
+    // A thread that was born while others moved may have been counted, and jailed a moment later.
+    const before = missed();
     enrolled('--cgroup', cgroups);
     const one = startSwarm('crowd');
     await one.says(/started/);
     moveTo(inner, one.pid);
     assert.equal(await one.outcome(), 'held');
-    assert.equal(JSON.parse(say('status', '--json').stdout).missed, 0);
+    assert.equal(missed(), before);
   });
   test('jails what is forked while its parent moves there', async () => {
     enrolled('--cgroup', cgroups);
