@@ -247,7 +247,11 @@ await main(async () => {
     counting: true,
     cpus: 1,
     timeoutSeconds: 7200,
-    command: [process.execPath, '--expose-gc', import.meta.filename, '--guest', '--pods', String(count)],
+    command: [
+      // A state file is open until its pod's process runs.
+      ...['/bin/sh', '-c', 'ulimit -n 65536 && exec "$0" "$@"'],
+      ...[process.execPath, '--expose-gc', import.meta.filename, '--guest', '--pods', String(count)],
+    ],
   });
   if (!reported || status !== 0) throw new Failure(reason || output);
   console.log(`Linux ${values.kernel}, programs attached by ${values.lsm}.`);
