@@ -20,7 +20,7 @@ typedef unsigned long long __u64;
 #endif
 
 enum jr_limit {
-	JR_LAYOUT = 8,
+	JR_LAYOUT = 9,
 	JR_MAX_PODS = 32768,
 	JR_MAX_ROLES = 32768,
 	JR_MAX_DEPTH = 128, /* components between a file and its super block's root */
@@ -432,16 +432,21 @@ struct jr_executable {
 /*
  * containers: the pod of a container, by its cgroup's id. Its runtime works in that cgroup, too, until it
  * executes the container's command, so only such an exec is enrolled: one by a task whose root directory is
- * not the one that the runtime began with. Where the container has the same one as its own, every exec is.
+ * not the one that the runtime began with, or, once there has been one, that is in a mount namespace which is
+ * neither the runtime's nor the host's: what is in a container can mount what it has been given on its root.
+ * Where the container has the runtime's root directory as its own, every exec is.
  */
 struct jr_container {
 	__u64 pod;
+	__u64 begun; /* there was an exec with another root directory */
 	__u64 runtime_inode;
 	__u64 root_inode;
 	__u32 runtime_device;
 	__u32 root_device;
 	__u32 runtime_generation;
 	__u32 root_generation;
+	__u32 runtime_mounts; /* a mount namespace's inode in nsfs */
+	__u32 host_mounts;
 };
 
 /* watched_names: the pod that a cgroup enrolls into as soon as it is made, by its parent's id and its name.

@@ -112,7 +112,7 @@ static __noinline __u64 watched_pod(struct cgroup *cgroup, __u64 request_cgroup)
 
 struct container_search {
 	struct cgroup *cgroup;
-	struct jr_container found;
+	__u64 found; /* its cgroup's id */
 };
 
 /* bpf_loop callback: looks at one cgroup and goes to its parent. */
@@ -121,34 +121,50 @@ static long look_for_container(__u32 i, void *context)
 	struct container_search *search = context;
 	struct cgroup *cgroup = search->cgroup;
 	__u64 id = BPF_CORE_READ(cgroup, kn, id);
-	struct jr_container *container = bpf_map_lookup_elem(&containers, &id);
 
-	if (container) {
-		search->found = *container;
+	if (bpf_map_lookup_elem(&containers, &id)) {
+		search->found = id;
 		return 1;
 	}
 	search->cgroup = (struct cgroup *)BPF_CORE_READ(cgroup, self.parent);
 	return !search->cgroup;
 }
 
-/* The pod of the container in whose cgroup, or below it, the running task executes a program; 0: none. */
-static __noinline __u64 container_pod(struct task_struct *self)
+/* Whether the task's root directory is the one that the container's runtime began with, and not the
+ * container's. */
+static __always_inline bool has_runtime_root(struct task_struct *task, const struct jr_container *container)
 {
-	struct container_search search = {.cgroup = BPF_CORE_READ(self, cgroups, dfl_cgrp)};
-	const struct jr_container *found = &search.found;
-	struct dentry *dentry = BPF_CORE_READ(self, fs, root.dentry);
+	struct dentry *dentry = BPF_CORE_READ(task, fs, root.dentry);
 	struct inode *inode = BPF_CORE_READ(dentry, d_inode);
 	__u64 number = BPF_CORE_READ(inode, i_ino);
 	__u32 device = BPF_CORE_READ(inode, i_sb, s_dev);
 	__u32 generation = BPF_CORE_READ(inode, i_generation);
 
+	return number == container->runtime_inode && device == container->runtime_device &&
+	       generation == container->runtime_generation &&
+	       (number != container->root_inode || device != container->root_device ||
+		generation != container->root_generation);
+}
+
+/* The pod of the container in whose cgroup, or below it, the running task executes a program; 0: none. */
+static __noinline __u64 container_pod(struct task_struct *self)
+{
+	struct container_search search = {.cgroup = BPF_CORE_READ(self, cgroups, dfl_cgrp)};
+	struct jr_container *container;
+	__u32 mounts;
+
 	bpf_loop(CGROUP_LEVELS, look_for_container, &search, 0);
-	if (number == found->runtime_inode && device == found->runtime_device &&
-	    generation == found->runtime_generation &&
-	    (number != found->root_inode || device != found->root_device ||
-	     generation != found->root_generation))
+	container = bpf_map_lookup_elem(&containers, &search.found);
+	if (!container)
 		return 0;
-	return found->pod;
+	if (!has_runtime_root(self, container)) {
+		container->begun = 1;
+		return container->pod;
+	}
+	mounts = BPF_CORE_READ(self, nsproxy, mnt_ns, ns.inum);
+	if (!container->begun || mounts == container->runtime_mounts || mounts == container->host_mounts)
+		return 0;
+	return container->pod;
 }
 
 /*

@@ -190,6 +190,7 @@ struct task_struct {
 	struct mm_struct *mm;
 	struct signal_struct *signal;
 	struct fs_struct *fs;
+	struct nsproxy *nsproxy;
 };
 
 struct signal_struct {
@@ -314,7 +315,17 @@ struct vfsmount {
 	struct super_block *mnt_sb;
 };
 
-struct mnt_namespace;
+struct ns_common {
+	unsigned int inum;
+};
+
+struct mnt_namespace {
+	struct ns_common ns;
+};
+
+struct nsproxy {
+	struct mnt_namespace *mnt_ns;
+};
 
 struct list_head {
 	struct list_head *next;

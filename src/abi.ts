@@ -6,7 +6,7 @@ function put(bytes: Uint8Array, at: number, length: number, value: Uint8Array): 
 }
 
 export const Limit = {
-  LAYOUT: 8,
+  LAYOUT: 9,
   MAX_PODS: 32768,
   MAX_ROLES: 32768,
   MAX_DEPTH: 128,
@@ -517,37 +517,46 @@ export const Executable = {
 
 export interface Container {
   pod: bigint;
+  begun: bigint;
   runtimeInode: bigint;
   rootInode: bigint;
   runtimeDevice: number;
   rootDevice: number;
   runtimeGeneration: number;
   rootGeneration: number;
+  runtimeMounts: number;
+  hostMounts: number;
 }
 export const Container = {
-  size: 40,
+  size: 56,
   encode(value: Container): Uint8Array {
-    const bytes = new Uint8Array(40);
+    const bytes = new Uint8Array(56);
     const view = new DataView(bytes.buffer);
     view.setBigUint64(0, value.pod, true);
-    view.setBigUint64(8, value.runtimeInode, true);
-    view.setBigUint64(16, value.rootInode, true);
-    view.setUint32(24, value.runtimeDevice, true);
-    view.setUint32(28, value.rootDevice, true);
-    view.setUint32(32, value.runtimeGeneration, true);
-    view.setUint32(36, value.rootGeneration, true);
+    view.setBigUint64(8, value.begun, true);
+    view.setBigUint64(16, value.runtimeInode, true);
+    view.setBigUint64(24, value.rootInode, true);
+    view.setUint32(32, value.runtimeDevice, true);
+    view.setUint32(36, value.rootDevice, true);
+    view.setUint32(40, value.runtimeGeneration, true);
+    view.setUint32(44, value.rootGeneration, true);
+    view.setUint32(48, value.runtimeMounts, true);
+    view.setUint32(52, value.hostMounts, true);
     return bytes;
   },
   decode(bytes: Uint8Array): Container {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, 40);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 56);
     return {
       pod: view.getBigUint64(0, true),
-      runtimeInode: view.getBigUint64(8, true),
-      rootInode: view.getBigUint64(16, true),
-      runtimeDevice: view.getUint32(24, true),
-      rootDevice: view.getUint32(28, true),
-      runtimeGeneration: view.getUint32(32, true),
-      rootGeneration: view.getUint32(36, true),
+      begun: view.getBigUint64(8, true),
+      runtimeInode: view.getBigUint64(16, true),
+      rootInode: view.getBigUint64(24, true),
+      runtimeDevice: view.getUint32(32, true),
+      rootDevice: view.getUint32(36, true),
+      runtimeGeneration: view.getUint32(40, true),
+      rootGeneration: view.getUint32(44, true),
+      runtimeMounts: view.getUint32(48, true),
+      hostMounts: view.getUint32(52, true),
     };
   },
 } as const;

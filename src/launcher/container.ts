@@ -10,7 +10,7 @@ import { type Mount, mountsBelow, parseMountinfo } from '../profiles/mounts.js';
 import { addon } from './addon.js';
 import { ownCgroup } from './cgroup.js';
 import { JailrunError } from './error.js';
-import type { Kernel } from './kernel.js';
+import type { ContainerIdentity, Kernel } from './kernel.js';
 import type { ContainerPlace, PodState } from './pods.js';
 import { hostView, type View } from './role.js';
 import { printable } from './verdict.js';
@@ -98,8 +98,8 @@ export class NewContainer {
     return kernel.podOf(this.#pidfd) !== undefined;
   }
 
-  /** The root directories of its runtime and of itself, as the kernel numbers them. */
-  identify(kernel: Kernel): Record<'runtime' | 'root', Executable> {
+  /** By what the kernel tells its runtime from it. */
+  identify(kernel: Kernel): ContainerIdentity {
     const self = addon.pidfdOpen(process.pid) as number;
     const fds: number[] = [];
     const identity = (path: string): Executable => {
@@ -108,7 +108,12 @@ export class NewContainer {
       return kernel.describeFile(fd, self).file;
     };
     try {
-      return { runtime: identity(`/proc/${this.#pid}/root`), root: identity(this.#seen) };
+      return {
+        runtime: identity(`/proc/${this.#pid}/root`),
+        root: identity(this.#seen),
+        runtimeMounts: mountNamespace('self'),
+        hostMounts: mountNamespace('1'),
+      };
     } finally {
       for (const fd of [...fds, self]) closeSync(fd);
     }
@@ -128,6 +133,9 @@ export class NewContainer {
     throw unreadable(`no mount of its runtime’s has its root directory ${printable(this.#root)}`);
   }
 }
+
+/** An inode of nsfs, which holds the namespace's `ns.inum` (fs/nsfs.c). */
+const mountNamespace = (process: string): number => statSync(`/proc/${process}/ns/mnt`).ino;
 
 const ended = (id: string, pid: number): JailrunError =>
   new JailrunError(

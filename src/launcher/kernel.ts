@@ -71,6 +71,14 @@ export interface WatchedCgroup {
 }
 
 /** A pod's entries in the maps `pods` and `pod_counters`. */
+/** What tells a container from the runtime that works in its cgroup. The mount namespaces are inodes of nsfs. */
+export interface ContainerIdentity {
+  runtime: Executable;
+  root: Executable;
+  runtimeMounts: number;
+  hostMounts: number;
+}
+
 export interface PodEntry extends Counters {
   id: bigint;
   /** The digest of the role that holds it. */
@@ -456,21 +464,25 @@ export class Kernel {
 
   /**
    * From now on who executes a program in this cgroup or below is enrolled in the pod; but not its runtime, whose
-   * root directory another one is than the container's. Throws a JailrunError MAP_FULL.
+   * root directory another one is than the container's, and which is in no mount namespace of the container's
+   * once that has begun. Throws a JailrunError MAP_FULL.
    */
   enrollContainer(
     pod: bigint,
     cgroup: bigint,
-    { runtime, root }: Record<'runtime' | 'root', Executable>,
+    { runtime, root, runtimeMounts, hostMounts }: ContainerIdentity,
   ): void {
     const entry = Container.encode({
       pod,
+      begun: 0n,
       runtimeInode: runtime.inode,
       rootInode: root.inode,
       runtimeDevice: runtime.device,
       rootDevice: root.device,
       runtimeGeneration: runtime.generation,
       rootGeneration: root.generation,
+      runtimeMounts,
+      hostMounts,
     });
     withLock(this.places, () => {
       // First, so that whoever is killed here leaves no entry that nobody looks for. Counting anew takes a call each.

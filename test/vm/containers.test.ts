@@ -33,7 +33,13 @@ roles:
     id: 832
     extends: [held]
     files: {write: [/build]}
-containers: {roles: [held, site, builder]}
+  turner:
+    id: 833
+    files: any
+    exec: any
+    network: none
+    allow: any
+containers: {roles: [held, site, builder, turner]}
 `;
 
 interface Said {
@@ -105,15 +111,19 @@ function podman(runtime: string): Engine {
   };
 }
 
+const sets = ['bounding', 'effective', 'permitted'];
+const allCapabilities = Object.fromEntries(sets.map((set) => [set, ['CAP_SYS_ADMIN', 'CAP_SYS_CHROOT']]));
+
 /** The hook is in the bundle, as `oci wrap` puts it there. */
-function alone(runtime: string, hook: object = hookFile(jailrun).hook): Engine {
+function alone(runtime: string, hook: object = hookFile(jailrun).hook, mounts: object[] = []): Engine {
   const bundle = (id: string, script: string, annotations: Record<string, string>): string => {
     const path = `${area}/bundle-${id}`;
     mkdirSync(path, { recursive: true });
     spawnSync(runtime, ['spec'], { cwd: path });
     const config = JSON.parse(readFileSync(`${path}/config.json`, 'utf8'));
     Object.assign(config.process, { args: shell(script), terminal: false });
-    config.process.capabilities = undefined;
+    config.process.capabilities = mounts.length > 0 ? allCapabilities : undefined;
+    config.mounts.push(...mounts);
     config.root = { path: rootfs, readonly: false };
     config.annotations = annotations;
     config.linux.cgroupsPath = `/alone/${id}`;
@@ -230,7 +240,7 @@ for (const engine of engines)
 
     test('is not started where its role cannot be had', () => {
       for (const [annotations, why] of [
-        [{ 'io.jailrun.role': 'none-such' }, /lets containers ask for held, site, builder only/],
+        [{ 'io.jailrun.role': 'none-such' }, /lets containers ask for held, site, builder, turner only/],
         [{ 'io.jailrun.roel': 'held' }, /io\.jailrun\.roel is no annotation/],
         [{ 'io.jailrun.role': 'site' }, /data/],
       ] as const) {
@@ -368,6 +378,23 @@ describe('a container', () => {
       assert.match(stderr, /secret\/file: Permission denied/);
     } finally {
       writeFileSync(systemPolicy, policyText);
+    }
+  });
+
+  test('that has made the host’s root directory its own holds who is brought into it', async () => {
+    const given = { destination: '/host', type: 'bind', source: '/', options: ['rbind', 'rprivate'] };
+    for (const runtime of ['crun', 'runc']) {
+      const engine = alone(runtime, undefined, [given]);
+      const id = `turned-${runtime}`;
+      engine.start(id, 'cd /host && pivot_root . mnt && exec sleep 1000', { 'io.jailrun.role': 'turner' });
+      try {
+        await until(() => pods()[0]?.processes.some(({ command }) => command === 'sleep 1000') === true);
+        const { stdout, stderr } = engine.exec(id, `cat ${hostFile}; exec bash -c '< /dev/tcp/127.0.0.1/9'`);
+        assert.equal(stdout, 'host', 'it has the root directory of the host');
+        assert.match(stderr, /Permission denied/);
+      } finally {
+        engine.stop(id);
+      }
     }
   });
 
