@@ -23,22 +23,22 @@ import { prepareImage } from './testimage.mjs';
 import { boot, lsmModes } from './vm.mjs';
 
 /** A test file that takes longer hangs. */
-const fileSeconds = 480;
+const fileSeconds = 900;
 const guestSeconds = 2400;
 
 const isVmTest = (file) => file.startsWith('test/vm/');
 
 /**
- * What a command notices of its start, what real programs and engines need, how a host boots, what the library does
- * and what becomes of a jailrun that is killed does not depend on the kernel, and takes long: that runs on one, attached
- * as most hosts attach, in a guest of its own.
+ * What a command notices of its start, what real programs, servers and engines need, how a host boots, what the library
+ * does and what becomes of a jailrun that is killed does not depend on the kernel, and takes long: that runs on one,
+ * attached as most hosts attach, in a guest of its own.
  */
 const onOneKernel =
-  /^test\/vm\/(attaching|bundle|ci|crash|fast(-\w+)?|image|library|oci-install|programs(-\w+)?|systemd|transparent|upgrade)\.test\.ts$/;
+  /^test\/vm\/(attaching|bundle|ci|crash|fast(-\w+)?|image|library|network-(programs|servers)|nginx|oci-install|programs(-\w+)?|systemd|transparent|upgrade)\.test\.ts$/;
 
-/** How the programs are attached makes no difference to servers, to pods and to what is enrolled. */
+/** How the programs are attached makes no difference to what they answer, to pods and to what is enrolled. */
 const inOneWay =
-  /^test\/vm\/(containers|enroll|nginx|network-(servers|programs)|ps|reload|serve|stacks)\.test\.ts$/;
+  /^test\/vm\/(containers|(network-)?differential|enroll|filesystems|ps|recall|reload|serve|stacks)\.test\.ts$/;
 
 /**
  * The files that each guest runs on this kernel. Linux 7.2 preempts tasks inside the kernel in every mode it has, so it
@@ -186,9 +186,15 @@ await main(async () => {
       steps: { type: 'string' },
     },
   });
-  // An emulated kernel does ten random operations a second and more, and more than one reload of fifty busy pods.
+  // An emulated kernel does ten random operations a second and more, and more than one reload of fifty busy pods; an
+  // attach of four hundred steps takes as many times some seconds.
   const random = {
-    seconds: Math.max(fileSeconds, Number(values.operations ?? 0) / 10, Number(values.reloads ?? 0)),
+    seconds: Math.max(
+      fileSeconds,
+      Number(values.operations ?? 0) / 10,
+      Number(values.reloads ?? 0),
+      values.steps === 'all' ? 7200 : 0,
+    ),
     env: {
       ...(values.operations && { JAILRUN_OPERATIONS: values.operations }),
       ...(values.seed && { JAILRUN_SEED: values.seed }),

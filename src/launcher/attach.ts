@@ -77,9 +77,9 @@ export function attach(places: Places = hostPlaces, facts: HostFacts = readFacts
   refuseInJail();
   for (const { error } of checkHost(places, facts)) if (error) throw error;
   return withLock(places, () => {
+    removeLeftovers(places);
     const attached = openPins(places);
     if (attached && isOwnBuild(attached)) return attached;
-    removeLeftovers(places);
     // bpffs refuses names with a dot.
     const staging = join(places.bpffs, `jailrun-new-${process.pid}`);
     try {
@@ -89,7 +89,7 @@ export function attach(places: Places = hostPlaces, facts: HostFacts = readFacts
       else renameSync(staging, pinsOf(places));
     } catch (error) {
       removePins(staging);
-      throw error;
+      throw error instanceof JailrunError ? error : notPinned(places, 'attached', error);
     }
     // What was attached before, if anything was.
     removePins(staging);
@@ -122,11 +122,23 @@ export function detach({ force = false } = {}, places: Places = hostPlaces): Det
     const maps = readNames(join(pins, 'maps')).length;
     // In one step, so that no other process finds only a part of the programs.
     const old = join(places.bpffs, `jailrun-old-${process.pid}`);
-    renameSync(pins, old);
+    try {
+      renameSync(pins, old);
+    } catch (error) {
+      throw notPinned(places, 'detached', error);
+    }
     removePins(old);
     return { links, maps, pods };
   });
 }
+
+/** Pins are files in bpffs, and descriptors of this process before that: there may be no memory for either. */
+const notPinned = ({ bpffs }: Places, what: 'attached' | 'detached', cause: unknown): JailrunError =>
+  new JailrunError(
+    'PINS',
+    `The programs were not ${what}, and nothing has changed: the kernel refused a pin in ${bpffs} or what belongs to it (${(cause as Error).message}). Try again; if it says ENOMEM or ENOSPC, free memory first.`,
+    { cause },
+  );
 
 /** What a map of its own says of the programs: no two sets of them share it. */
 const ownMap = 'meta';
@@ -353,14 +365,25 @@ function removeLeftovers({ bpffs }: Places): void {
   }
 }
 
-/** Links first: a program without its maps is no worse than no program, but nothing should outlast a link. */
+/**
+ * Links first: a program without its maps is no worse than no program, but nothing should outlast a link. Throws a
+ * JailrunError PINS where something of it stays.
+ */
 function removePins(directory: string): void {
-  for (const kind of ['links', 'programs', 'iterators', 'maps']) {
-    const path = join(directory, kind);
-    for (const name of readNames(path)) unlinkSync(join(path, name));
-    if (existsSync(path)) rmdirSync(path);
+  try {
+    for (const kind of ['links', 'programs', 'iterators', 'maps']) {
+      const path = join(directory, kind);
+      for (const name of readNames(path)) unlinkSync(join(path, name));
+      if (existsSync(path)) rmdirSync(path);
+    }
+    if (existsSync(directory)) rmdirSync(directory);
+  } catch (cause) {
+    throw new JailrunError(
+      'PINS',
+      `What is pinned in ${directory} cannot be removed as a whole (${(cause as Error).message}); programs that are there still hold. Try again: the next attach or detach removes the rest.`,
+      { cause },
+    );
   }
-  if (existsSync(directory)) rmdirSync(directory);
 }
 
 /** Counts without knowing the layout: detach() must be able to remove another version's pins. */

@@ -1,69 +1,119 @@
-// Attaching: all programs or none, whoever is killed and however many try at once. strace slows down
-// the calls between which somebody is killed.
+// Attaching and detaching: all programs or none, whoever is killed at whichever of its steps, whatever fails it, and
+// however many try at once.
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync } from 'node:fs';
-import { after, before, describe, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { afterEach, before, describe, test } from 'node:test';
 import { addon, bpfObjectPath } from '../../src/launcher/addon.js';
 import { attach, choosePrograms, detach } from '../../src/launcher/attach.js';
 import { chooseWay, readFacts } from '../../src/launcher/host.js';
 import { hostPlaces, openPins } from '../../src/launcher/kernel.js';
 import { jailrun } from './jail.js';
+import {
+  assertSaysWhy,
+  type Command,
+  canFail,
+  describeStep,
+  errorFor,
+  listSteps,
+  runTo,
+  type Step,
+  walkedLast,
+} from './steps.js';
 
 const pinDirectories = (): string[] =>
   readdirSync(hostPlaces.bpffs).filter((name) => name.startsWith('jailrun'));
-/** How many programs and links are pinned, wherever. */
-const countPinned = (): number =>
-  pinDirectories().flatMap((name) =>
-    ['programs', 'links'].flatMap((kind) => readNames(`${hostPlaces.bpffs}/${name}/${kind}`)),
-  ).length;
-const readNames = (directory: string): string[] => (existsSync(directory) ? readdirSync(directory) : []);
+/** All links that the kernel has are ours. */
+const countLinks = (): number =>
+  JSON.parse(spawnSync('/usr/sbin/bpftool', ['-j', 'link', 'show'], { encoding: 'utf8' }).stdout).length;
 const ended = (child: ChildProcess): Promise<number | null> =>
   new Promise((resolve) => child.once('close', resolve));
 
 const programs = choosePrograms(new addon.BpfObject(bpfObjectPath), chooseWay(readFacts())).map(
   ({ name }) => name,
 );
+/** What the kernel has where everything is attached. */
+let links: number;
 
-before(() => void detach({ force: true }));
-after(() => void detach({ force: true }));
+before(() => {
+  detach({ force: true });
+  attach().close();
+  links = countLinks();
+  detach();
+});
+afterEach(() => void detach({ force: true }));
+
+/** Attaches what is missing, of which nothing half done is left then, and takes it away again. */
+function recover(): void {
+  const kernel = attach();
+  assert.deepEqual([kernel.meta.hooks, countLinks()], [programs.length, links]);
+  kernel.close();
+  assert.deepEqual(pinDirectories(), ['jailrun']);
+  detach();
+  assert.deepEqual([pinDirectories(), countLinks()], [[], 0]);
+}
+
+/** All programs are attached, or none as far as jailrun knows. */
+function assertAllOrNone(where: string): void {
+  const kernel = openPins();
+  if (kernel) assert.deepEqual([kernel.meta.hooks, countLinks()], [programs.length, links], where);
+  kernel?.close();
+}
 
 describe('attaching', () => {
+  const command: Command = { words: ['--json', 'attach'] };
+  let all: readonly Step[];
+  before(() => {
+    all = listSteps(command);
+    detach();
+  });
+
   test('in four processes at once attaches one set of programs', async () => {
     const children = Array.from({ length: 4 }, () => spawn(jailrun, ['attach'], { stdio: 'ignore' }));
     assert.deepEqual(await Promise.all(children.map(ended)), [0, 0, 0, 0]);
     assert.deepEqual(pinDirectories(), ['jailrun']);
     assert.equal(openPins()?.meta.hooks, programs.length);
-    detach();
+    assert.equal(countLinks(), links);
   });
 
-  for (const [when, slowed, pinned] of [
-    ['after its first pin', 'bpf:delay_enter=5000', 1],
-    ['in the midst of its pins', 'bpf:delay_enter=5000', programs.length],
-    ['with everything pinned, before that is in its place', 'rename:delay_enter=60s', 2 * programs.length],
-  ] as const) {
-    test(`that is killed ${when} leaves nothing that counts, and the next one attaches all`, async () => {
-      const [call = ''] = slowed.split(':');
-      const options = `-f --seccomp-bpf -qq -o /dev/null -e trace=${call} -e inject=${slowed}`.split(' ');
-      const child = spawn('strace', [...options, jailrun, 'attach'], { stdio: 'ignore', detached: true });
-      // Under strace in an emulated guest this takes up to half a minute.
-      while (countPinned() < pinned && child.exitCode === null) await sleep(20);
-      // strace, the front and the launcher are one process group.
-      process.kill(-(child.pid as number), 'SIGKILL');
-      await ended(child);
-      assert.match(pinDirectories().join(), /^jailrun-new-\d+$/);
-      assert.equal(openPins(), undefined);
-      assert.equal(attach().meta.hooks, programs.length);
-      assert.deepEqual(pinDirectories(), ['jailrun']);
+  test('that is killed at any of its steps has attached all or nothing, and the next one attaches all', () => {
+    // What is not pinned ends with its process, and with the last step everything is attached.
+    const until = all.findIndex(({ text }) => text.startsWith('rename'));
+    for (const step of walkedLast(all.slice(0, until + 1), /LINK_CREATE|^rename/)) {
+      // What the one before left would be more steps.
       detach();
-    });
-  }
+      runTo(step, 'kill', command);
+      assertAllOrNone(describeStep(step));
+    }
+    assert.match(pinDirectories().join(), /^jailrun-new-\d+$/);
+    recover();
+  });
 
-  test('removes what a killed one pinned half way', () => {
-    mkdirSync(`${hostPlaces.bpffs}/jailrun-new-1/links`, { recursive: true });
-    attach();
-    assert.equal(existsSync(`${hostPlaces.bpffs}/jailrun-new-1`), false);
-    detach();
+  test('of which any call fails attaches nothing, says why, and leaves nothing', () => {
+    for (const step of walkedLast(all, /PROG_LOAD|LINK_CREATE|OBJ_PIN|FREEZE|^rename/).filter(canFail)) {
+      const where = describeStep(step);
+      const { status, stderr } = runTo(step, errorFor(step), command);
+      assert.equal(status, 125, where);
+      assertSaysWhy(stderr, where);
+      assert.deepEqual([pinDirectories(), countLinks()], [[], 0], where);
+    }
+    recover();
+  });
+});
+
+describe('detaching', () => {
+  const command: Command = { words: ['--json', 'detach'] };
+
+  test('that is killed at any of its steps, or fails at one, has taken away all or nothing', () => {
+    attach().close();
+    for (const step of walkedLast(listSteps(command), /^rename|^unlink .*links/))
+      for (const action of canFail(step) ? (['kill', errorFor(step)] as const) : (['kill'] as const)) {
+        const where = `${action} at ${describeStep(step)}`;
+        attach().close();
+        const { status, stderr } = runTo(step, action, command);
+        if (action !== 'kill' && status !== 0) assertSaysWhy(stderr, where);
+        assertAllOrNone(where);
+      }
+    recover();
   });
 });

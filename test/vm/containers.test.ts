@@ -346,12 +346,15 @@ describe('a container', () => {
 
   test('whose hook is killed on the way does not run, and leaves nothing', () => {
     const killer = `${area}/killer`;
+    const killed = '/run/jailrun-test/killed';
     const wait = 'while ! grep -qs . /run/jailrun/pods/*.json; do :; done';
-    writeFileSync(killer, `#!/bin/sh\n${jailrun} oci-hook <&0 &\n${wait}\nkill -9 $!\nwait $!\n`);
+    // What a shell starts in the background has no standard input but what has another number first.
+    const script = `exec 3<&0\n${jailrun} oci-hook <&3 &\n${wait}\nkill -9 $! && : > ${killed}\nwait $!\n`;
+    writeFileSync(killer, `#!/bin/sh\n${script}`);
     chmodSync(killer, 0o755);
     const hook = { path: killer, args: ['jailrun', 'oci-hook'], timeout: 20 };
     const { stdout } = alone('crun', hook).run('cut', 'echo ran; cat /srv/secret/file', held);
-    assert.equal(stdout, '');
+    assert.deepEqual([stdout, existsSync(killed)], ['', true]);
   });
 
   test('is helped by the hooks of others, which its role does not hold', async () => {
@@ -399,8 +402,8 @@ describe('a container', () => {
   });
 
   test('of many, one after the other and at once, leaves nothing', async () => {
-    for (let i = 0; i < 5; i++) assert.equal(engine.run(`one-${i}`, 'exit 7', held).status, 7);
-    const all = Array.from({ length: 6 }, (_, i) => `at-once-${i}`);
+    for (let i = 0; i < 3; i++) assert.equal(engine.run(`one-${i}`, 'exit 7', held).status, 7);
+    const all = Array.from({ length: 4 }, (_, i) => `at-once-${i}`);
     for (const id of all) engine.start(id, 'exit 0', held);
     await until(() => all.every((id) => !existsSync(`/sys/fs/cgroup/alone/${id}`)));
     await sleep(100);

@@ -5,6 +5,7 @@ import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_pr
 import { once } from 'node:events';
 import {
   appendFileSync,
+  cpSync,
   mkdirSync,
   readdirSync,
   renameSync,
@@ -13,7 +14,6 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { constants } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { openPins } from '../../src/launcher/kernel.js';
@@ -22,8 +22,11 @@ import { compileStack, findStack } from '../../src/launcher/role.js';
 import { attach, clearMap, jailrun, leave, mapSize, root, run, until, writePolicy } from './jail.js';
 import {
   type Action,
+  assertSaysWhy,
   type Command,
+  canFail,
   describeStep,
+  errorFor,
   type Faulted,
   type Inventory,
   listSteps,
@@ -32,6 +35,7 @@ import {
   type Step,
   takeInventory,
   walked,
+  walkedLast,
 } from './steps.js';
 
 const area = '/run/jailrun-test/crash';
@@ -56,30 +60,6 @@ const supervised: Command = { words: [...inRole, '--', probe], input: questions 
 const becoming: Command = { words: [...inRole, '--exec', '--', probe], input: questions };
 
 let clean: Inventory;
-
-/** jailrun's errors with --json: at least one, and none that nobody thought of. */
-function assertSaysWhy(stderr: string, where: string): void {
-  const lines = stderr.split('\n').filter((line) => line.startsWith('{'));
-  const errors = lines.map((line) => JSON.parse(line)).filter(({ type }) => type === 'error');
-  assert.ok(errors.length > 0 && errors.every(({ code }) => code !== 'INTERNAL'), `${where}: ${stderr}`);
-}
-
-/** exit(2) cannot, nor a signal to one's own child. */
-const canFail = ({ text }: Step): boolean => text !== 'exit' && text !== 'signal';
-
-/** What the call says when memory, the disk, a map or another table is full, or when something is broken. */
-function errorFor({ text }: Step): number {
-  const { E2BIG, EAGAIN, EIO, ENOBUFS, ENOLCK, ENOMEM, ENOSPC } = constants.errno;
-  const [call = '', operand] = text.split(' ');
-  if (call === 'bpf') return operand === 'MAP_UPDATE_ELEM' ? E2BIG : ENOMEM;
-  const errors: Record<string, number> = {
-    ...{ clone: EAGAIN, exec: ENOMEM, lock: ENOLCK, send: ENOBUFS },
-    ...{ create: ENOSPC, write: ENOSPC, mkdir: ENOSPC, rename: ENOSPC, rmdir: EIO, unlink: EIO },
-  };
-  const error = errors[call];
-  assert.ok(error, `no error for ${text}`);
-  return error;
-}
 
 /** Makes /run small, with as little room as one says. */
 class Room {
@@ -462,6 +442,30 @@ test('a kill that is killed at any of its steps leaves the pod to the next one, 
     await pod.end();
     recover(describeStep(step));
   }
+});
+
+test('another build that is killed at any of its steps as it is attached leaves the pods in their jail', async () => {
+  const newer = '/run/jailrun-test/newer';
+  cpSync(join(root, 'dist'), newer, { recursive: true });
+  // Of another digest, and the same to the kernel.
+  appendFileSync(`${newer}/jailrun.bpf.o`, '\n');
+  const command = { program: `${newer}/jailrun`, words: ['attach'] };
+  const goBack = (): void => assert.equal(spawnSync(jailrun, ['attach']).status, 0);
+  const steps = walkedLast(listSteps(command), /LINK_CREATE|^rename|^unlink .*links/);
+  goBack();
+  const before = takeInventory();
+  const pod = podNamed('upgraded');
+  for (const step of steps) {
+    const where = describeStep(step);
+    assert.equal(await pod.ask(), held, where);
+    runTo(step, 'kill', command);
+    assert.equal(await pod.ask(), held, where);
+    goBack();
+  }
+  await pod.end();
+  recover('them all');
+  assert.deepEqual(takeInventory().pins, before.pins);
+  rmSync(newer, { recursive: true });
 });
 
 test('an enrollment that is killed at any of its steps leaves a process in its jail or outside, and nothing behind', async () => {

@@ -328,6 +328,12 @@ static int act_only6(void)
 	return set(IPPROTO_IPV6, IPV6_V6ONLY, number());
 }
 
+/* Turns a connected IPv6 socket that speaks IPv4 into an IPv4 socket. */
+static int act_turn4(void)
+{
+	return set(IPPROTO_IPV6, IPV6_ADDRFORM, AF_INET);
+}
+
 static int act_reuse_port(void)
 {
 	return set(SOL_SOCKET, SO_REUSEPORT, 1);
@@ -561,6 +567,7 @@ static const struct {
     {"route6", act_route6},
     {"routed", act_routed},
     {"only6", act_only6},
+    {"turn4", act_turn4},
     {"reuse-port", act_reuse_port},
     {"no-port", act_no_port},
     {"multicast", act_multicast},

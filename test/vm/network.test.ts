@@ -430,6 +430,7 @@ const rows: Row[] = [
       ['an XDP socket', '44 3 0', 'family 44'],
       ['a bluetooth socket', '31 1 3', 'family 31 protocol 3'],
       ['an SMC socket', '43 1 0', 'family 43'],
+      ['an SMC socket of the IPv4 family', '2 1 256', 'inet protocol 256'],
       ['a TIPC socket', '30 5 0', 'family 30'],
     ] as const
   ).map(
@@ -777,6 +778,23 @@ test('an address that is too short is the kernel’s own error, and one of anoth
 
 test('a stream ignores an address at a send, so it is none of the jail’s business', async () => {
   assert.deepEqual(await tell('network', ['tcp4 connect 127.0.0.1 7000 sendto 127.0.0.1 7002']), ['ok']);
+});
+
+test('an IPv6 socket that was turned into one for IPv4 is held by the rules for IPv4', async () => {
+  assert.deepEqual(
+    await tell('network', [
+      'udp6 connect ::ffff:127.0.0.1 7001 turn4 send',
+      'udp6 connect ::ffff:127.0.0.1 7001 turn4 sendto 127.0.0.1 7003',
+      'udp6 connect ::ffff:127.0.0.1 7001 turn4 sendto 127.0.0.1 7053',
+      'udp6 connect ::ffff:127.0.0.1 7001 turn4 connect 127.0.0.1 7053',
+      'tcp6 connect ::ffff:127.0.0.1 7000 turn4 dissolve connect 127.0.0.1 7002',
+      'tcp6 connect ::ffff:127.0.0.1 7000 turn4 dissolve connect 127.0.0.1 7003',
+    ]),
+    [
+      ...['ok', 'ok', 'sendto EACCES udp 127.0.0.1:7053', 'connect EACCES udp 127.0.0.1:7053'],
+      ...['connect EACCES tcp 127.0.0.1:7002', 'ok'],
+    ],
+  );
 });
 
 test('a role for all addresses and ports listens without a port, takes a name of the kernel’s, and denies what it denies', async () => {

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import { constants } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { jailrun, mapKeys, root } from './jail.js';
@@ -23,6 +24,8 @@ export interface Step {
 export type Action = 'kill' | 'front' | number;
 
 export interface Command {
+  /** jailrun unless given: another build of it. */
+  program?: string;
   /** Behind `jailrun`. */
   words: string[];
   input?: string;
@@ -45,9 +48,9 @@ const parseSteps = (report: string): Step[] =>
 const faultWords = (
   step: Step | undefined,
   action: Action | 'wait' | 'list',
-  { words }: Command,
+  { program = jailrun, words }: Command,
 ): string[] => [
-  ...[String(step?.process ?? 0), String(step?.number ?? 0), String(action), jailrun, ...words],
+  ...[String(step?.process ?? 0), String(step?.number ?? 0), String(action), program, ...words],
 ];
 
 function runFault(step: Step | undefined, action: Action | 'list', command: Command): Faulted {
@@ -69,16 +72,49 @@ export function listSteps(command: Command): Step[] {
   return steps;
 }
 
+const kindOf = (step: Step | undefined): string =>
+  step ? `${step.process} ${step.text.split(' ')[0]} ${dirname(step.text)}` : '';
+
 /** Of steps of one kind in a row the first and the last: between them there is but more or less of the same. */
-export function endsOf(steps: readonly Step[]): Step[] {
-  const kind = (step: Step | undefined): string =>
-    step ? `${step.process} ${step.text.split(' ')[0]} ${dirname(step.text)}` : '';
-  return steps.filter((step, i) => kind(step) !== kind(steps[i - 1]) || kind(step) !== kind(steps[i + 1]));
-}
+const endsOf = (steps: readonly Step[]): Step[] =>
+  steps.filter((step, i) => kindOf(step) !== kindOf(steps[i - 1]) || kindOf(step) !== kindOf(steps[i + 1]));
+
+const walksAll = process.env.JAILRUN_STEPS === 'all';
 
 /** The steps that a test walks: all of them with `--steps all`, which takes minutes in an emulated guest. */
-export const walked = (steps: readonly Step[]): readonly Step[] =>
-  process.env.JAILRUN_STEPS === 'all' ? steps : endsOf(steps);
+export const walked = (steps: readonly Step[]): readonly Step[] => (walksAll ? steps : endsOf(steps));
+
+/** The same where a walk to each takes long: of those whose text is of a kind the last, of each kind. */
+export const walkedLast = (steps: readonly Step[], kinds: RegExp): readonly Step[] => {
+  const known = steps.filter(({ text }) => kinds.test(text));
+  const isLast = (step: Step, i: number): boolean =>
+    !known.slice(i + 1).some((later) => kindOf(later) === kindOf(step));
+  return walksAll ? steps : known.filter(isLast);
+};
+
+/** exit(2) cannot, nor a signal to one's own child. */
+export const canFail = ({ text }: Step): boolean => text !== 'exit' && text !== 'signal';
+
+/** What the call says when memory, the disk, a map or another table is full, or when something is broken. */
+export function errorFor({ text }: Step): number {
+  const { E2BIG, EAGAIN, EIO, ENOBUFS, ENOLCK, ENOMEM, ENOSPC } = constants.errno;
+  const [call = '', operand] = text.split(' ');
+  if (call === 'bpf') return operand === 'MAP_UPDATE_ELEM' ? E2BIG : ENOMEM;
+  const errors: Record<string, number> = {
+    ...{ clone: EAGAIN, exec: ENOMEM, lock: ENOLCK, send: ENOBUFS },
+    ...{ create: ENOSPC, write: ENOSPC, mkdir: ENOSPC, rename: ENOSPC, rmdir: EIO, unlink: EIO },
+  };
+  const error = errors[call];
+  assert.ok(error, `no error for ${text}`);
+  return error;
+}
+
+/** jailrun's errors with --json: at least one, and none that nobody thought of. */
+export function assertSaysWhy(stderr: string, where: string): void {
+  const lines = stderr.split('\n').filter((line) => line.startsWith('{'));
+  const errors = lines.map((line) => JSON.parse(line)).filter(({ type }) => type === 'error');
+  assert.ok(errors.length > 0 && errors.every(({ code }) => code !== 'INTERNAL'), `${where}: ${stderr}`);
+}
 
 /** Runs the command, and fails where it does not come to this step. */
 export function runTo(step: Step, action: Action, command: Command): Faulted {
