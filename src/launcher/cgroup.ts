@@ -2,6 +2,7 @@
 // `systemctl stop` reach the pod as they would have reached the command.
 import { mkdirSync, readdirSync, readFileSync, rmdirSync, statSync } from 'node:fs';
 import { join, relative } from 'node:path';
+import { unescapeOctal } from '../profiles/mounts.js';
 import { JailrunError } from './error.js';
 
 /** A pod's cgroup. The id is the directory's inode number, which is what the kernel calls the cgroup id. */
@@ -28,9 +29,6 @@ function findHierarchy(mountinfo: string): Hierarchy | undefined {
   }
   return undefined;
 }
-
-const unescapeOctal = (text: string): string =>
-  text.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)));
 
 /** The directory of the caller's own cgroup. Throws JailrunError where the host has no cgroup2. */
 export function ownCgroup(

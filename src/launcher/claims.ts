@@ -25,7 +25,7 @@ export interface Claimed {
 export function setClaim(kernel: Kernel, path: string, { role, pod }: Claimed): void {
   withFile(path, (fd, owner) => {
     const held = kernel.podOfClaim({ id: role });
-    if (held === undefined || !kernel.countsOwner(owner))
+    if (held === undefined || !kernel.owners().includes(owner))
       throw new JailrunError(
         'REFUSED',
         `Files of user ${owner} may not claim the role with the id ${role}, so ${printable(path)} would not run in it. A policy says which may: xattrs: {owners: [root], roles: [NAME]}`,

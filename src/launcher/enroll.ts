@@ -263,7 +263,8 @@ export async function planEnrollments(kernel: Kernel, sources: PolicySources): P
   const isSame = ({ enrolls, roles }: Wanted, pod: PodState): boolean =>
     isDeepStrictEqual(pod.enrolls, enrolls) && isDeepStrictEqual(pod.request.role, roles);
   const remove = present.filter((pod) => !wanted.some((one) => isSame(one, pod)));
-  const plan: EnrollmentPlan = { add: [], remove, owners: (claims?.owners ?? []).map(numberOfOwner) };
+  const owners = [...new Set((claims?.owners ?? []).map(numberOfOwner))];
+  const plan: EnrollmentPlan = { add: [], remove, owners };
   for (const one of wanted) {
     if (present.some((pod) => isSame(one, pod))) continue;
     const request = { role: one.roles };

@@ -517,9 +517,8 @@ export class Kernel {
     withLock(this.places, () => {
       if (users.length === 0) this.#setVariables({ xattrs: 0 });
       for (const user of users) this.#update('claim_owners', wordOf(user), wordOf(1));
-      for (const key of this.#keys('claim_owners'))
-        if (!users.includes(new DataView(key.buffer, key.byteOffset).getUint32(0, true)))
-          addon.mapDelete(this.mapFd('claim_owners'), key);
+      for (const user of this.#owners())
+        if (!users.includes(user)) addon.mapDelete(this.mapFd('claim_owners'), wordOf(user));
       if (users.length > 0) this.#setVariables({ xattrs: 1 });
     });
   }
@@ -532,11 +531,14 @@ export class Kernel {
     return pod && idOf(pod);
   }
 
-  /** Whether the user's files may claim roles. */
-  countsOwner(user: number): boolean {
-    return (
-      this.#variables().xattrs !== 0 &&
-      addon.mapLookup(this.mapFd('claim_owners'), wordOf(user)) !== undefined
+  /** The users whose files may claim roles. */
+  owners(): number[] {
+    return this.#variables().xattrs === 0 ? [] : this.#owners();
+  }
+
+  #owners(): number[] {
+    return [...this.#keys('claim_owners')].map((key) =>
+      new DataView(key.buffer, key.byteOffset).getUint32(0, true),
     );
   }
 

@@ -19,7 +19,7 @@ export type { CheckedRole, CheckReport, ProblemReport, RoleReport } from './chec
 export type { EnrollReport } from './enroll.js';
 export { JailrunError } from './error.js';
 export type { OperationName, VerdictReport } from './explain.js';
-export type { EnrollmentReport, ReloadReport, ReloadRequest } from './reload.js';
+export type { EnrollmentReport, OwnerReport, ReloadEntry, ReloadReport, ReloadRequest } from './reload.js';
 export type { DenialReport } from './report.js';
 export { type Outcome, type RoleChoice, type Run, type RunRequest, run, type StreamOption } from './start.js';
 export type { Grant, PolicyLine } from './verdict.js';
@@ -113,8 +113,6 @@ export async function status(): Promise<admin.StatusReport> {
  * Reads the policies anew and gives every pod its role as it is now, all of them in one step. Rejects with a
  * JailrunError RELOAD where not every pod can have its role; then nothing has changed.
  */
-export async function reload(
-  request: reloading.ReloadRequest = {},
-): Promise<(reloading.ReloadReport | reloading.EnrollmentReport)[]> {
+export async function reload(request: reloading.ReloadRequest = {}): Promise<reloading.ReloadEntry[]> {
   return reloading.reload(request);
 }

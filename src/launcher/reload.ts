@@ -54,18 +54,20 @@ interface Change {
  * Reads the policies anew and gives every pod its role as it is now. Throws a JailrunError RELOAD that says what
  * is wrong and in which pods; then nothing has changed.
  */
-export async function reload({ dryRun }: ReloadRequest = {}): Promise<(ReloadReport | EnrollmentReport)[]> {
+export async function reload({ dryRun }: ReloadRequest = {}): Promise<ReloadEntry[]> {
   const kernel = openPins();
   if (kernel) removeDeadPods(kernel);
   const changes = kernel ? await planChanges(kernel) : [];
   const enrollments = kernel && (await planEnrollments(kernel, sourcesHere(undefined)));
+  const owners = kernel && enrollments ? describeOwners(kernel.owners(), enrollments.owners) : [];
   if (kernel && enrollments && !dryRun) {
     for (const { pod, held } of changes) addHeldRole(pod, held);
     const changed = changes.filter(({ report }) => report.changed);
     kernel.changeRoles(changed.map(({ pod, compiled, flags }) => ({ id: pod.id, role: compiled, flags })));
     applyEnrollments(kernel, enrollments);
   }
-  return [...changes.map(({ report }) => report), ...(enrollments ? describeEnrollments(enrollments) : [])];
+  const described = enrollments ? describeEnrollments(enrollments) : [];
+  return [...changes.map(({ report }) => report), ...described, ...owners];
 }
 
 async function planChanges(kernel: Kernel): Promise<Change[]> {
@@ -177,13 +179,36 @@ function describeEnrollments({ add, remove }: EnrollmentPlan): EnrollmentReport[
   ];
 }
 
+/** A user whose files may claim roles from now on, or no longer, as `--json` prints it. */
+export interface OwnerReport {
+  version: 1;
+  type: 'owner';
+  begins: boolean;
+  uid: number;
+}
+
+/** What a reload tells. */
+export type ReloadEntry = ReloadReport | EnrollmentReport | OwnerReport;
+
+function describeOwners(before: readonly number[], after: readonly number[]): OwnerReport[] {
+  const report = (begins: boolean, uid: number): OwnerReport => ({ version: 1, type: 'owner', begins, uid });
+  return [
+    ...before.filter((uid) => !after.includes(uid)).map((uid) => report(false, uid)),
+    ...after.filter((uid) => !before.includes(uid)).map((uid) => report(true, uid)),
+  ];
+}
+
+const ownerLine = ({ begins, uid }: OwnerReport): string =>
+  `${begins ? '+' : '-'} files of user ${uid} may claim roles`;
+
 const enrollmentLine = ({ begins, what, role }: EnrollmentReport): string =>
   `${begins ? '+' : '-'} enrolls ${'claims' in what ? 'files that claim it' : Object.values(what)[0]} in role ${role}`;
 
 /** For people: what came and went, pod by pod. */
-export function reloadLines(all: readonly (ReloadReport | EnrollmentReport)[], dryRun: boolean): string[] {
+export function reloadLines(all: readonly ReloadEntry[], dryRun: boolean): string[] {
   const reports = all.filter((one) => one.type === 'reload');
   const enrollments = all.filter((one) => one.type === 'enrollment');
+  const owners = all.filter((one) => one.type === 'owner');
   const changed = reports.filter((report) => report.changed);
   const lines = changed.flatMap(({ pod, role, added, removed, notes }) => [
     `${pod}  role ${role}`,
@@ -198,5 +223,6 @@ export function reloadLines(all: readonly (ReloadReport | EnrollmentReport)[], d
     ...lines,
     `${changed.length} pods ${verb}; ${rest} stay as they are.`,
     ...enrollments.map(enrollmentLine),
+    ...owners.map(ownerLine),
   ];
 }

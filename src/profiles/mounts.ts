@@ -55,8 +55,8 @@ function parseLine(line: string): Mount {
   };
 }
 
-/** The kernel writes blanks, tabs, line feeds and backslashes in names as \ooo. */
-function unescapeOctal(field: string): string {
+/** A field of mountinfo: the kernel writes blanks, tabs, line feeds and backslashes in names as \ooo. */
+export function unescapeOctal(field: string): string {
   return field.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 }
 

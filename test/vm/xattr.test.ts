@@ -368,6 +368,7 @@ function testPolicy(): void {
     await once(running.stdout, 'data');
     const { stdout } = sayBy(roles(), 'reload', '--dry-run');
     assert.match(stdout, /^- enrolls files that claim it in role held$/m);
+    assert.match(stdout, /^- files of user 0 may claim roles$/m);
     assert.equal(jailOf(program), 'held');
     settle(roles());
     assert.equal(jailOf(program), 'free');
