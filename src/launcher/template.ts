@@ -176,38 +176,64 @@ interface Parts {
   globs: Uint8Array;
 }
 
-/** Undefined where another container with the same normal form could need another role. */
+/** Undefined where the template would not give what this container has. */
 function encodeParts(
   table: NormalTable,
   { mounts }: ContainerPlace,
   { role, statePath }: MadePod,
   compileFor: (mounts: readonly Mount[]) => CompiledRole,
 ): Parts | undefined {
-  const roots = new Map(table.mounts.map((mount) => [mount.id, mount.normalRoot]));
-  const symbolic = mounts.map(
-    (mount): Mount => ({
-      ...mount,
-      device: table.devices.indexOf(mount.device),
-      epoch: 0,
-      root: roots.get(mount.id) ?? '',
-    }),
-  );
-  if (!table.covered || !isIndifferent(visibleMounts(symbolic))) return undefined;
-  const { entries, globs, role: encoded } = compileFor(symbolic);
-  const rows = entries.map((entry) => symbolize(entry, table.variables.length));
+  const symbolic = compileSymbolic(table, mounts, compileFor);
   const epochs = new Map(mounts.map(({ device, epoch }) => [device, epoch]));
-  const again = rows.map((row) => substitute(row, table, epochs));
-  again.sort(([a], [b]) => Buffer.compare(a, b));
-  if (digestOf(Role.decode(encoded).powers, encoded, again, globs) !== role.digest) return undefined;
+  if (!symbolic || digestFor(symbolic, table, epochs) !== role.digest) return undefined;
   const [line = ''] = readFileSync(statePath, 'utf8').split('\n', 1);
   const pieces = splitHeader(JSON.parse(line), table, mounts);
   if (textOf(pieces, JSON.parse(line), table, epochs) !== `${line}\n`) return undefined;
   return {
     table: Buffer.from(table.text),
     pieces: Buffer.concat(pieces.map(encodePiece)),
-    entries: rows.map((row) => TemplateEntry.encode(row)),
-    globs,
+    entries: symbolic.entries.map((entry) => TemplateEntry.encode(entry)),
+    globs: symbolic.globs,
   };
+}
+
+/** A role compiled for symbols. */
+export interface SymbolicRole extends Pick<CompiledRole, 'role' | 'globs'> {
+  entries: TemplateEntry[];
+}
+
+/**
+ * Compiles for the symbols of a mount table; `mounts` is what mountsBelow() gives of it. Undefined where another
+ * container with the same normal form could need another role.
+ */
+export function compileSymbolic(
+  { mounts: lines, devices, variables, covered }: NormalTable,
+  mounts: readonly Mount[],
+  compileFor: (mounts: readonly Mount[]) => CompiledRole,
+): SymbolicRole | undefined {
+  const roots = new Map(lines.map((mount) => [mount.id, mount.normalRoot]));
+  const symbolic = mounts.map(
+    (mount): Mount => ({
+      ...mount,
+      device: devices.indexOf(mount.device),
+      epoch: 0,
+      root: roots.get(mount.id) ?? '',
+    }),
+  );
+  if (!covered || !isIndifferent(visibleMounts(symbolic))) return undefined;
+  const { entries, globs, role } = compileFor(symbolic);
+  return { role, globs, entries: entries.map((entry) => symbolize(entry, variables.length)) };
+}
+
+/** The digest of the role that a container with this table has, as the front makes it. */
+export function digestFor(
+  { role, entries, globs }: SymbolicRole,
+  table: NormalTable,
+  epochs: ReadonlyMap<number, number>,
+): bigint {
+  const filled = entries.map((entry) => substitute(entry, table, epochs));
+  filled.sort(([a], [b]) => Buffer.compare(a, b));
+  return digestOf(Role.decode(role).powers, role, filled, globs);
 }
 
 /**
