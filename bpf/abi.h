@@ -648,7 +648,7 @@ struct jr_start {
  */
 enum jr_template_number {
 	JR_TEMPLATE_FORMAT = 0x101, /* no struct jr_start has it; another one with each change */
-	JR_TEMPLATE_SLOTS = 4,      /* of containers with the same mounts and other links */
+	JR_TEMPLATE_SLOTS = 16,     /* of containers with the same mounts and other links */
 	JR_MAX_VARIABLES = 16,
 	JR_VARIABLE_LENGTH =
 	    32,                 /* of hexadecimal digits and hyphens so many in a row are a container's own */

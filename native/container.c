@@ -454,6 +454,20 @@ static bool enroll(const struct beginning *beginning, const struct maps *maps)
 	return enrolled;
 }
 
+/* From now on nothing is enrolled in the pod: stopEnrolling() of kernel.ts. */
+static bool withdraw(const struct maps *maps, __u64 cgroup_id, __u64 pod)
+{
+	struct jr_container entry;
+	int lock = lock_host();
+	bool withdrawn = lock >= 0;
+
+	if (withdrawn && look_up(maps->containers, &cgroup_id, &entry) && entry.pod == pod)
+		withdrawn = delete_key(maps->containers, &cgroup_id) && count_containers(maps->variables, -1);
+	if (lock >= 0)
+		close(lock);
+	return withdrawn;
+}
+
 /* The pod's entry keeps the role from being dropped as unused, so it comes first. */
 static bool make_entries(const struct maps *maps, __u64 id, const struct template *template,
 			 const struct new_role *role)
@@ -509,13 +523,13 @@ static bool write_state(int file, const struct names *names, __u64 id, const str
 static bool make_pod_of(struct beginning *beginning, const struct maps *maps, const struct template *template,
 			const struct new_role *role)
 {
-	static const char enrolled[] = "\n{\"enrolled\":true}\n";
+	static const char complete[] = "\n{\"enrolled\":true}\n";
 	char wanted[ID_IN_NAME + 1] = "";
 	struct pod pod = {0};
 	struct names names;
 	__u64 id;
 	int file;
-	bool done;
+	bool done, enrolled;
 
 	memcpy(wanted, beginning->state->id, strnlen(beginning->state->id, ID_IN_NAME));
 	if (getrandom(&id, sizeof(id), GRND_NONBLOCK) != sizeof(id) || !name_pod(&names, wanted))
@@ -526,11 +540,12 @@ static bool make_pod_of(struct beginning *beginning, const struct maps *maps, co
 	if (file < 0)
 		return false;
 	done = write_state(file, &names, id, beginning, template, role) &&
-	       make_entries(maps, id, template, role) && enroll(beginning, maps) &&
-	       write_whole(file, enrolled, strlen(enrolled));
+	       make_entries(maps, id, template, role);
+	enrolled = done && enroll(beginning, maps);
+	done = enrolled && write_whole(file, complete, strlen(complete));
 	if (!done) {
-		/* What is counted too many makes the programs look in vain, and nothing else. */
-		delete_key(maps->containers, &beginning->cgroup_id);
+		if (enrolled)
+			withdraw(maps, beginning->cgroup_id, id);
 		memcpy(pod.descriptors, maps->of_pod, sizeof(pod.descriptors));
 		pod.plan.pod = id;
 		delete_entries(&pod);
@@ -691,21 +706,6 @@ static bool has_task(__u64 pod)
 	return found;
 }
 
-/* From now on nothing is enrolled in the pod: stopEnrolling() of kernel.ts. */
-static bool stop_enrolling(const struct ending *ending, const struct maps *maps)
-{
-	struct jr_container entry;
-	int lock = lock_host();
-	bool stopped = lock >= 0;
-
-	if (stopped && look_up(maps->containers, &ending->cgroup_id, &entry) && entry.pod == ending->pod)
-		stopped =
-		    delete_key(maps->containers, &ending->cgroup_id) && count_containers(maps->variables, -1);
-	if (lock >= 0)
-		close(lock);
-	return stopped;
-}
-
 static bool remove_ending(const struct ending *ending, const struct maps *maps)
 {
 	struct pod pod = {.plan = {.pod = ending->pod}};
@@ -717,8 +717,8 @@ static bool remove_ending(const struct ending *ending, const struct maps *maps)
 	    !look_up(maps->of_pod[JR_PLAN_COUNTERS], &ending->pod, &counters) || counters.denials > 0 ||
 	    counters.lost > 0)
 		return false;
-	return stop_enrolling(ending, maps) && !has_task(ending->pod) && delete_entries(&pod) &&
-	       unlink(ending->path) == 0;
+	return withdraw(maps, ending->cgroup_id, ending->pod) && !has_task(ending->pod) &&
+	       delete_entries(&pod) && unlink(ending->path) == 0;
 }
 
 static bool end(const struct state *state, const struct maps *maps)

@@ -1033,7 +1033,7 @@ export const Start = {
 
 export const TemplateNumber = {
   TEMPLATE_FORMAT: 257,
-  TEMPLATE_SLOTS: 4,
+  TEMPLATE_SLOTS: 16,
   MAX_VARIABLES: 16,
   VARIABLE_LENGTH: 32,
   MAX_DIFFERENT: 256,

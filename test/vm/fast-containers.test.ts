@@ -104,7 +104,7 @@ function bundle(
   id: string,
   script: string,
   annotations: Record<string, string> = held,
-  { mounts = [], hooked = hook }: { mounts?: object[]; hooked?: object } = {},
+  { mounts = [], root = rootfs }: { mounts?: object[]; root?: string } = {},
 ): string {
   const path = `${disk}/bundle-${id}`;
   mkdirSync(path, { recursive: true });
@@ -112,13 +112,13 @@ function bundle(
   const config = JSON.parse(readFileSync(`${path}/config.json`, 'utf8'));
   Object.assign(config.process, { args: shell(script), terminal: false });
   config.mounts.push(...mounts);
-  config.root = { path: rootfs, readonly: false };
+  config.root = { path: root, readonly: false };
   config.annotations = annotations;
   config.linux.cgroupsPath = `/alone/${id}`;
   config.linux.namespaces = config.linux.namespaces.filter(
     ({ type }: { type: string }) => type !== 'network',
   );
-  config.hooks = { createRuntime: [hooked], poststop: [hooked] };
+  config.hooks = { createRuntime: [hook], poststop: [hook] };
   writeFileSync(`${path}/config.json`, JSON.stringify(config));
   return path;
 }
@@ -452,6 +452,33 @@ describe('a container that is not to be jailed', () => {
   test('needs node where a runtime would run it by itself', () => {
     assert.equal(begins(runc, quiet, { 'run.oci.handler': 'wasm' } as unknown as typeof held)[1], true);
   });
+});
+
+test('containers of two images in turn need no node', async () => {
+  const root = `${disk}/other/root`;
+  for (const name of ['root', 'upper/srv', 'work']) mkdirSync(`${disk}/other/${name}`, { recursive: true });
+  const layers = `lowerdir=/,upperdir=${disk}/other/upper,workdir=${disk}/other/work`;
+  assert.equal(say('mount', '-t', 'overlay', 'other', '-o', layers, root).status, 0);
+  writeFileSync(`${root}/srv/public`, 'other');
+  const other: Engine = {
+    ...runc,
+    run: (id, what, annotations) =>
+      say('runc', 'run', '--bundle', bundle(id, what, annotations, { mounts: ownHostname(id), root }), id),
+  };
+  try {
+    const read = 'cat /srv/public';
+    for (const engine of [runc, other]) await until(() => !begins(engine, read)[1], 120);
+    for (const [engine, text] of [
+      [runc, 'public'],
+      [other, 'other'],
+      [runc, 'public'],
+    ] as const) {
+      const [{ stdout, stderr }, node] = begins(engine, read);
+      assert.deepEqual([stdout, node], [text, false], stderr);
+    }
+  } finally {
+    say('umount', '-l', root);
+  }
 });
 
 describe('many remembered containers', () => {
