@@ -650,8 +650,10 @@ enum jr_template_number {
 	JR_TEMPLATE_FORMAT = 0x101, /* no struct jr_start has it; another one with each change */
 	JR_TEMPLATE_SLOTS = 16,     /* of containers with the same mounts and other links */
 	JR_MAX_VARIABLES = 16,
-	JR_VARIABLE_LENGTH =
-	    32,                 /* of hexadecimal digits and hyphens so many in a row are a container's own */
+	/* So many hexadecimal digits and hyphens in a row are a container's own, ... */
+	JR_VARIABLE_LENGTH = 32,
+	/* ... and so many such digits where they are all of a component. */
+	JR_VARIABLE_WORD = 8,
 	JR_MAX_DIFFERENT = 256, /* mounts of a container, and file systems of them */
 };
 

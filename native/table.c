@@ -164,6 +164,8 @@ static bool is_long_number(const char *component, size_t length)
 {
 	size_t row = 0;
 
+	if (length >= JR_VARIABLE_WORD && strspn(component, "0123456789abcdef") == length)
+		return true;
 	for (size_t i = 0; i < length && row < JR_VARIABLE_LENGTH; i++)
 		row = component[i] && strchr("0123456789abcdef-", component[i]) ? row + 1 : 0;
 	return row >= JR_VARIABLE_LENGTH;

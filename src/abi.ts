@@ -1036,6 +1036,7 @@ export const TemplateNumber = {
   TEMPLATE_SLOTS: 16,
   MAX_VARIABLES: 16,
   VARIABLE_LENGTH: 32,
+  VARIABLE_WORD: 8,
   MAX_DIFFERENT: 256,
 } as const;
 export type TemplateNumber = (typeof TemplateNumber)[keyof typeof TemplateNumber];

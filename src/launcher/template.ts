@@ -142,7 +142,8 @@ export function normalize(table: Uint8Array, root: string, id: string): NormalTa
   const isUsual = ({ root, mountPoint, fsType }: Mount): boolean =>
     [root, mountPoint, fsType].every(isPlain) && !root.includes('//');
   if (relevant.length > TemplateNumber.MAX_DIFFERENT || !inside.every(isUsual)) return undefined;
-  const own = new RegExp(`[0-9a-f-]{${TemplateNumber.VARIABLE_LENGTH}}`);
+  const { VARIABLE_LENGTH, VARIABLE_WORD } = TemplateNumber;
+  const own = new RegExp(`[0-9a-f-]{${VARIABLE_LENGTH}}|^[0-9a-f]{${VARIABLE_WORD},}$`);
   // As engines name directories, and systemd's cgroups.
   const isOwn = (component: string): boolean =>
     component === id || component.endsWith(`-${id}.scope`) || own.test(component);

@@ -210,6 +210,16 @@ describe('the template of a container', () => {
   });
 });
 
+test('what engines name by numbers is variable, and what people name is not', () => {
+  const symbols = (...names: string[]): number => {
+    const said = [...typical.slice(0, 1), { device: 1, root: names, point: '/srv' }];
+    return read(tableOf(said, first, [0, 1]), first).normal?.variables.length ?? 0;
+  };
+  const uuid = '0b5d4b6e-7a3c-4f0e-9a51-3f2c1d0e9b8a';
+  assert.equal(symbols('web', uuid, `libpod-${'0'.repeat(64)}.scope`, 'crun-web.scope', '3f2a1b0c'), 5);
+  assert.equal(symbols('webs', 'a-web', 'web.scope', 'cafe', 'deadbeef-x', `volume-${uuid.slice(0, 20)}`), 0);
+});
+
 describe('a mount table is unusual', () => {
   const table = tableOf(typical, first, [0, 1]);
   const isUsual = (bytes: Buffer, root = '/run/bundles/web/root', id = 'web'): boolean =>
