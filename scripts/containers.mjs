@@ -1,10 +1,10 @@
 // npm run containers                what jailing a container costs, in a guest that counts its instructions
-// npm run containers -- --kernel 6.12 --lsm bpf --rounds 9
+// npm run containers -- --kernel 6.12 --lsm bpf --rounds 25
 //
 // runc starts a container that exits at once, with hooks that do nothing (/bin/true), with jailrun's, and with jailrun's
-// where the launcher is asked each time; createRuntime and poststop both. Of several rounds the least counts, in
-// instructions that were executed and in those that the guest waited for beside them, a nanosecond each: with a new
-// role in a map of maps the kernel waits for an RCU grace period. All of it lies on a tmpfs of the guest, because waiting
+// where the launcher is asked each time; createRuntime and poststop both. Figures are averages, of
+// instructions that were executed, and with those that the guest waited for, a nanosecond each: with a new role in a
+// map of maps the kernel waits for an RCU grace period. All of it lies on a tmpfs of the guest, because waiting
 // for this machine's disk would count as well.
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
@@ -76,16 +76,16 @@ function makeBundle(name, hook) {
   return bundle;
 }
 
-/** Nanoseconds in which no processor did anything. */
+/** Nanoseconds in which no processor did anything, to ten milliseconds. */
 const idle = () => Number(readFileSync('/proc/stat', 'utf8').split(/\s+/)[4]) * 1e7;
 
-/** Millions of instructions that were executed, and the same and those that were waited for. */
-function measure(bundle) {
+/** Millions of instructions that a container takes on average: executed, and with those that were waited for. */
+function measure(bundle, rounds) {
   const before = idle();
   const begin = process.hrtime.bigint();
-  inTree([runc, 'run', '--bundle', bundle, 'cost']);
+  for (let i = 0; i < rounds; i++) inTree([runc, 'run', '--bundle', bundle, 'cost']);
   const all = Number(process.hrtime.bigint() - begin);
-  return { executed: (all - (idle() - before)) / 1e6, all: all / 1e6 };
+  return [all - (idle() - before), all].map((nanoseconds) => nanoseconds / rounds / 1e6);
 }
 
 function measureAll(rounds) {
@@ -93,14 +93,11 @@ function measureAll(rounds) {
   inTree([jailrun, 'attach']);
   // What is younger than two seconds is not remembered.
   check(['sleep', '3']);
-  const rows = Object.entries(hooks).map(([name, hook]) => [name, makeBundle(name, hook), []]);
-  for (const [, bundle] of rows) measure(bundle);
-  for (let i = 0; i < rounds; i++) for (const [, bundle, found] of rows) found.push(measure(bundle));
-  return rows.map(([name, , found]) => [
-    name,
-    Math.min(...found.map(({ executed }) => executed)),
-    Math.min(...found.map(({ all }) => all)),
-  ]);
+  return Object.entries(hooks).map(([name, hook]) => {
+    const bundle = makeBundle(name, hook);
+    measure(bundle, 2);
+    return [name, ...measure(bundle, rounds)];
+  });
 }
 
 await main(async () => {
@@ -108,7 +105,7 @@ await main(async () => {
     options: {
       kernel: { type: 'string', default: '6.12' },
       lsm: { type: 'string', default: 'bpf' },
-      rounds: { type: 'string', default: '9' },
+      rounds: { type: 'string', default: '25' },
       guest: { type: 'boolean', default: false },
     },
   });
