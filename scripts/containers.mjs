@@ -21,7 +21,6 @@ const args = ['jailrun', 'oci-hook'];
 
 /** The launcher is asked by who names a policy, and the hook itself heeds none. */
 const hooks = {
-  'no hook': undefined,
   '/bin/true': { path: '/bin/true', args: ['true'] },
   'jailrun, remembered': { path: jailrun, args, timeout: 600 },
   'jailrun, by the launcher': { path: jailrun, args, timeout: 600, env: ['JAILRUN_POLICY=/none'] },
@@ -71,7 +70,7 @@ function makeBundle(name, hook) {
   config.root = { path: '/image', readonly: false };
   config.annotations = { 'io.jailrun.role': 'restricted' };
   config.linux.cgroupsPath = '/cost';
-  if (hook) config.hooks = { createRuntime: [hook], poststop: [hook] };
+  config.hooks = { createRuntime: [hook], poststop: [hook] };
   writeFileSync(file, JSON.stringify(config));
   return bundle;
 }

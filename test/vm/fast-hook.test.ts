@@ -5,9 +5,9 @@ import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
-import { after, before, describe, test } from 'node:test';
-import { attach, jailrun, leave, mapSize, until } from './jail.js';
-import { podEntries, starts, states, sweep } from './start.js';
+import { after, afterEach, before, describe, test } from 'node:test';
+import { attach, clearMap, jailrun, leave, mapSize, until } from './jail.js';
+import { podEntries, starts, states, sweep as sweepPods } from './start.js';
 import { type Command, describeStep, listSteps, runTo, type Step, takeInventory } from './steps.js';
 
 const area = '/run/fast-hook';
@@ -78,6 +78,12 @@ async function withContainer(action: (container: Container) => void, role = 'res
 /** Without wildcards, and with them, which the front puts into the kernel by a process of its own. */
 const roles = ['restricted', 'isolated'];
 
+/** Without roles of earlier containers, of which some would be removed only once there are many. */
+function sweep(): void {
+  sweepPods();
+  for (const map of ['role_rules', 'role_globs', 'roles']) clearMap(map);
+}
+
 let clean: ReturnType<typeof takeInventory>;
 before(async () => {
   mkdirSync(`${rootfs}/tmp`, { recursive: true });
@@ -97,6 +103,7 @@ before(async () => {
   sweep();
   clean = takeInventory();
 });
+afterEach(sweep);
 after(() => {
   for (const directory of [area, starts]) rmSync(directory, { recursive: true, force: true });
   leave();
@@ -109,6 +116,7 @@ function isWithoutNode(steps: readonly Step[]): boolean {
 
 /** The steps of a hook that needs no node. */
 async function stepsOf(status: string, role?: string): Promise<Step[]> {
+  sweep();
   let steps: Step[] = [];
   await withContainer((container) => {
     if (status === 'stopped') hook(container, 'creating');
