@@ -634,6 +634,78 @@ struct jr_start {
 	__u8 meta[sizeof(struct jr_meta)];
 };
 
+/*
+ * A remembered container: what the launcher leaves there when it has jailed one (src/launcher/template.ts),
+ * so that the front can jail the next one like it (native/container.c). What differs between the two has
+ * symbols and gaps here: file systems are numbered as the container's mount table comes by them, and
+ * components of mounts' roots that are each container's own are variables, numbered in the order of their
+ * bytes.
+ *
+ * A struct jr_template; the mount table in its normal form (native/table.h); the first line of the pod's
+ * state file as struct jr_piece, one after the other; the role's entries; the rows of its wildcards; then one
+ * struct jr_sight after the other, of which those of links have paths from the container's root directory on.
+ * Each part, and what follows the struct in a piece, is filled up to four bytes with zeros.
+ */
+enum jr_template_number {
+	JR_TEMPLATE_FORMAT = 0x101, /* no struct jr_start has it; another one with each change */
+	JR_TEMPLATE_SLOTS = 16,     /* of containers with the same mounts and other links */
+	JR_MAX_VARIABLES = 16,
+	/* So many hexadecimal digits and hyphens in a row are a container's own, ... */
+	JR_VARIABLE_LENGTH = 32,
+	/* ... and so many such digits where they are all of a component. */
+	JR_VARIABLE_WORD = 8,
+	JR_MAX_DIFFERENT = 256, /* mounts of a container, and file systems of them */
+};
+
+struct jr_template {
+	__u32 format;   /* JR_TEMPLATE_FORMAT */
+	__u32 layout;   /* JR_LAYOUT */
+	__u32 size;     /* of the file, in bytes */
+	__u32 checksum; /* as in struct jr_start */
+	__u64 digest;   /* of a role without entries, which is the same for each container */
+	__u8 role[sizeof(struct jr_role)];
+	__u8 meta[sizeof(struct jr_meta)];
+	__u32 flags;  /* enum jr_task_flag */
+	__u32 keep;   /* denials of the pod that are kept */
+	__u32 table;  /* bytes of the mount table's normal form */
+	__u32 pieces; /* bytes of the first line's pieces */
+	__u32 entries;
+	__u32 rows;
+};
+
+/* What stands in the state file behind a piece of text; numbers are decimal. */
+enum jr_gap {
+	JR_GAP_NONE = 0,
+	JR_GAP_DIGEST = 1,
+	JR_GAP_NAME = 2, /* the pod's */
+	JR_GAP_ID = 3,   /* the container's */
+	JR_GAP_CGROUP = 4,
+	JR_GAP_CGROUP_ID = 5,
+	JR_GAP_ROOT_DEVICE = 6, /* of the container's root directory, as stat(2) has it */
+	JR_GAP_ROOT_INODE = 7,
+	JR_GAP_MOUNT = 8,     /* the id of mount `index` of those in the normal form */
+	JR_GAP_PARENT = 9,    /* its parent's */
+	JR_GAP_DEVICE = 10,   /* of file system `index`, as the kernel has it */
+	JR_GAP_EPOCH = 11,    /* the same one's */
+	JR_GAP_VARIABLE = 12, /* variable `index` */
+};
+
+struct jr_piece {
+	__u32 text; /* bytes that follow */
+	__u16 gap;  /* enum jr_gap */
+	__u16 index;
+};
+
+/*
+ * An entry of the role. Of a JR_KEY_DEVICE key `state` is the file system's number here, and the epoch is
+ * zero; the component of a JR_KEY_NAME key is variable `variable` - 1, unless that is 0.
+ */
+struct jr_template_entry {
+	__u8 key[sizeof(struct jr_rule_key)];
+	__u8 value[sizeof(struct jr_rule)];
+	__u32 variable;
+};
+
 /* What the launcher looked at, and found. */
 enum jr_sight_kind {
 	JR_SIGHT_MOUNTS = 1,    /* the bytes of `path`, a mount table */

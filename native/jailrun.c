@@ -3,7 +3,7 @@
  * The front. It becomes the command or stands for it, and has the launcher, a node process with a clean
  * environment, do the thinking: node changes limits, descriptors and signals of its own process, and so
  * must not be a process that the command comes from. What the launcher has thought of before it does by
- * itself (remembered.c).
+ * itself: a start like one before (remembered.c), a container like one before (container.c).
  *
  * The same file is the command's last mile (enter.c), stands in for a container runtime (wrap.c), and
  * installs bundles where there is no node (install.c).
@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 
 #include "caller.h"
+#include "container.h"
 #include "enter.h"
 #include "install.h"
 #include "launcher.h"
@@ -219,6 +220,8 @@ static int run(int argc, char *argv[])
 	if (!find_script(&launcher))
 		return fail(launcher.voice, "launcher.cjs is not beside jailrun's own file",
 			    "Install jailrun anew");
+	if (is_container_hook(argc, argv) && handle_container(&launcher))
+		return 0;
 	if (make_remembered_pod(&pod, &launcher, argc, argv))
 		return become_command(&caller, &pod, program, warmer, argv + pod.plan.command);
 	if (seems_given(arguments, "--exec"))

@@ -14,44 +14,8 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 
-#include "dead.h"
 #include "map.h"
-
-#define LOCK "/run/jailrun/lock"
-
-enum {
-	NAME_SIZE = 32 + sizeof("-01234567"), /* the command's part is cut off there */
-};
-
-/* Where what is made is called by its name. */
-struct names {
-	char name[NAME_SIZE];
-	char draft[sizeof(STATE_DIRECTORY "/.") + NAME_SIZE];
-};
-
-/* The command's name, as far as a file and a cgroup may be called so, and a random end that makes it unique.
- */
-static bool name_pod(char name[NAME_SIZE], const char *command)
-{
-	size_t length = strlen(command), start;
-	unsigned int end;
-	int plain = 0;
-
-	while (length > 1 && command[length - 1] == '/')
-		length--;
-	for (start = length; start > 0 && command[start - 1] != '/';)
-		start--;
-	for (; start < length && plain < 32; start++) {
-		unsigned char byte = command[start];
-
-		name[plain++] = (byte < 0x80 && isalnum(byte)) || strchr("._-", byte) ? byte : '_';
-	}
-	/* A name with a dot in front is a draft's. */
-	if (plain == 0 || name[0] == '.' || getrandom(&end, sizeof(end), GRND_NONBLOCK) != sizeof(end))
-		return false;
-	sprintf(name + plain, "-%08x", end);
-	return true;
-}
+#include "statefile.h"
 
 /* This process's cgroup, as a path from the root of its cgroup namespace. */
 static bool find_own_cgroup(char path[JR_PLAN_PATH])
@@ -73,45 +37,12 @@ static bool print_paths(struct names *names, struct pod *pod, const struct patte
 	char own[JR_PLAN_PATH];
 	int length;
 
-	if (!name_pod(names->name, pattern->command) || !find_own_cgroup(own))
+	if (!name_pod(names, pattern->command) || !find_own_cgroup(own))
 		return false;
-	sprintf(names->draft, STATE_DIRECTORY "/.%s", names->name);
-	snprintf(pod->plan.state, sizeof(pod->plan.state), STATE_DIRECTORY "/%s.json", names->name);
+	strcpy(pod->plan.state, names->state);
 	length = snprintf(pod->plan.cgroup, sizeof(pod->plan.cgroup), "%s%s/jailrun-%s", pattern->cgroups,
 			  strcmp(own, "/") == 0 ? "" : own, names->name);
 	return (size_t)length < sizeof(pod->plan.cgroup);
-}
-
-/* jailrun's lock on this host, until it is closed. Returns -1 where it cannot be taken. */
-static int lock_host(void)
-{
-	int lock = open(LOCK, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-
-	if (lock >= 0 && flock(lock, LOCK_EX) < 0) {
-		close(lock);
-		return -1;
-	}
-	return lock;
-}
-
-/* Makes the draft and locks it, in one step for whoever looks for drafts whose maker was killed. */
-static bool open_draft(struct pod *pod, const struct names *names, bool drafts)
-{
-	int lock = lock_host(), draft;
-
-	if (lock < 0)
-		return false;
-	if (drafts)
-		remove_dead_drafts();
-	draft = open(names->draft, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
-	pod->descriptors[JR_PLAN_STATE] = draft;
-	if (draft >= 0 && flock(draft, LOCK_EX) < 0) {
-		unlink(names->draft);
-		close(draft);
-		draft = -1;
-	}
-	close(lock);
-	return draft >= 0;
 }
 
 /* The text in JSON's form, in memory of its own. */
@@ -144,15 +75,6 @@ static bool write_header(const struct pod *pod, const struct pattern *pattern, c
 	free(cgroup);
 	free(command);
 	return done;
-}
-
-/* The second line, before any entry of the pod exists. */
-static bool write_id(const struct pod *pod)
-{
-	char line[64];
-	int length = sprintf(line, "{\"id\":\"%llu\"}\n", (unsigned long long)pod->plan.pod);
-
-	return write(pod->descriptors[JR_PLAN_STATE], line, length) == length;
 }
 
 /* The cgroup's id is its directory's inode number. */
@@ -201,8 +123,7 @@ static bool make_entries(const struct pod *pod, int roles, const struct pattern 
 
 static bool make_state_file(const struct pod *pod, const struct pattern *pattern, const struct names *names)
 {
-	if (write_header(pod, pattern, names) &&
-	    renameat2(AT_FDCWD, names->draft, AT_FDCWD, pod->plan.state, RENAME_NOREPLACE) == 0)
+	if (write_header(pod, pattern, names) && publish_draft(names))
 		return true;
 	unlink(names->draft);
 	return false;
@@ -215,7 +136,8 @@ static bool make_rest(struct pod *pod, int roles, const struct pattern *pattern)
 		unlink(pod->plan.state);
 		return false;
 	}
-	if (open_cgroup(pod) && write_id(pod) && make_entries(pod, roles, pattern))
+	if (open_cgroup(pod) && write_id(pod->descriptors[JR_PLAN_STATE], pod->plan.pod) &&
+	    make_entries(pod, roles, pattern))
 		return true;
 	/* What cannot be removed now the next jailrun knows by the state file. */
 	take_apart(pod);
@@ -228,7 +150,10 @@ bool make_pod(struct pod *pod, int roles, const struct pattern *pattern, bool dr
 {
 	struct names names;
 
-	if (!print_paths(&names, pod, pattern) || !open_draft(pod, &names, drafts))
+	if (!print_paths(&names, pod, pattern))
+		return false;
+	pod->descriptors[JR_PLAN_STATE] = open_draft(&names, drafts);
+	if (pod->descriptors[JR_PLAN_STATE] < 0)
 		return false;
 	if (make_state_file(pod, pattern, &names) && make_rest(pod, roles, pattern))
 		return true;

@@ -119,7 +119,7 @@ uint64_t count_denials(const struct pod *pod)
 }
 
 /* The counters come last: they tell which slots there are to delete. */
-static bool delete_entries(const struct pod *pod)
+bool delete_entries(const struct pod *pod)
 {
 	struct jr_counters counters = read_counters(pod);
 	struct jr_denial_key denial = {.pod = pod->plan.pod};

@@ -37,7 +37,10 @@ uint64_t count_denials(const struct pod *pod);
  */
 const char *take_apart(const struct pod *pod);
 
-/* The same, and says what is left. */
+/* Removes the pod's map entries alone. False, with errno, where one is left. */
+bool delete_entries(const struct pod *pod);
+
+/* take_apart(), which says what is left. */
 void remove_pod(const struct pod *pod);
 
 #endif

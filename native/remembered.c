@@ -2,27 +2,18 @@
 #define _GNU_SOURCE
 #include "remembered.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 
 #include "dead.h"
 #include "map.h"
 #include "newpod.h"
 #include "sight.h"
+#include "starts.h"
 
-/* Where the launcher has them (remembered.ts): root's, and nobody else enters it. */
-#define DIRECTORY "/run/jailrun/starts/"
-
-enum {
-	MOST_ROLES = 8, /* maxStack of stack.ts */
-	NAME_SIZE = 200,
-};
+enum { MOST_ROLES = 8 }; /* maxStack of stack.ts */
 
 /* What a command line asks for that has no other options than those known here. */
 struct request {
@@ -83,72 +74,17 @@ static bool read_request(struct request *request, int argc, char *argv[])
 }
 
 /* As remembered.ts calls the file. */
-static bool print_path(const struct request *request, char path[sizeof(DIRECTORY) + NAME_SIZE])
+static bool print_name(const struct request *request, char name[START_NAME + 1])
 {
-	char *end = stpcpy(path, DIRECTORY), *name = end;
+	char *end = name;
 
 	for (int i = 0; i < request->role_count; i++) {
-		if (end - name + strlen(request->roles[i]) + sizeof("+,audit,json") > NAME_SIZE)
+		if (end - name + strlen(request->roles[i]) + sizeof("+,audit,json") > START_NAME)
 			return false;
 		end = stpcpy(stpcpy(end, i > 0 ? "+" : ""), request->roles[i]);
 	}
 	stpcpy(stpcpy(end, request->audit ? ",audit" : ""), request->json ? ",json" : "");
 	return true;
-}
-
-/* What the launcher says of this process, or would do for it, is not known here. */
-static bool is_usual_caller(void)
-{
-	const char *policy = getenv("JAILRUN_POLICY");
-	struct rlimit file_size;
-
-	if (geteuid() != 0 || (policy && *policy))
-		return false;
-	/* A limit that is meant for the command must not end a state file. */
-	if (getrlimit(RLIMIT_FSIZE, &file_size) < 0 || file_size.rlim_cur != RLIM_INFINITY)
-		return false;
-	return probe_pod(0) == EINVAL;
-}
-
-/* Reads a whole file that is root's alone; NULL where it is not, or is not there. */
-static char *read_whole(const char *path, size_t *size)
-{
-	int file = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	struct stat state;
-	char *bytes = NULL;
-
-	if (file < 0)
-		return NULL;
-	if (fstat(file, &state) == 0 && S_ISREG(state.st_mode) && state.st_uid == 0 &&
-	    (state.st_mode & 022) == 0 && state.st_size <= JR_START_MAX) {
-		*size = state.st_size;
-		bytes = malloc(*size + 1);
-		if (bytes && read(file, bytes, *size + 1) != (ssize_t)*size) {
-			free(bytes);
-			bytes = NULL;
-		}
-	}
-	close(file);
-	return bytes;
-}
-
-/*
- * FNV-1a: of the bytes of the file's name, then of the file's 32-bit words. It tells a damaged file, or one
- * in another's place, and not a forged one: only root could forge it.
- */
-static __u32 checksum(const char *name, const char *bytes, const char *end)
-{
-	__u32 sum = 2166136261;
-
-	for (; *name; name++)
-		sum = (sum ^ (unsigned char)*name) * 16777619;
-	for (; bytes < end; bytes += sizeof(sum)) {
-		__u32 word;
-
-		memcpy(&word, bytes, sizeof(word));
-		sum = (sum ^ word) * 16777619;
-	}
-	return sum;
 }
 
 /* A start that was read, and where its parts are. */
@@ -159,17 +95,14 @@ struct remembered {
 	struct pattern pattern;
 };
 
-static bool divide(struct remembered *remembered, const char *name, const char *bytes, size_t size)
+static bool divide(struct remembered *remembered, const char *bytes, size_t size)
 {
 	const struct jr_start *start = (const struct jr_start *)bytes;
 	const char *at = bytes + sizeof(*start);
 	const struct jr_sight *cgroups;
 	__u32 sizes[4];
 
-	if (size < sizeof(*start) || size % 4 || start->format != JR_START_FORMAT ||
-	    start->layout != JR_LAYOUT || start->size != size ||
-	    start->checksum != checksum(name, (const char *)&start->role, bytes + size) ||
-	    (start->plan & ~(JR_PLAN_JSON | JR_PLAN_NO_GAIN)) != JR_PLAN_EXEC)
+	if ((start->plan & ~(JR_PLAN_JSON | JR_PLAN_NO_GAIN)) != JR_PLAN_EXEC)
 		return false;
 	*remembered = (struct remembered){.start = start, .end = bytes + size};
 	memcpy(sizes, &start->to_cgroup, sizeof(sizes));
@@ -234,14 +167,6 @@ static void close_maps(const struct maps *maps)
 			close(all[i]);
 }
 
-static bool are_same_programs(const struct remembered *remembered, int meta)
-{
-	struct jr_meta now;
-	__u32 first = 0;
-
-	return look_up(meta, &first, &now) && memcmp(&now, remembered->start->meta, sizeof(now)) == 0;
-}
-
 /*
  * In this order: what is dead goes first, because the look at links is to be followed by their use; the maps
  * are opened before it is asked whether they are still those that the sights tell of.
@@ -250,20 +175,21 @@ static bool make(struct pod *pod, struct remembered *remembered, const struct la
 		 const struct maps *maps)
 {
 	char directory[PATH_MAX];
-	struct viewpoint from = {directory, maps->epochs};
+	struct viewpoint from = {directory, maps->epochs, AT_FDCWD};
 	bool drafts;
 
 	strcpy(directory, launcher->script);
 	*strrchr(directory, '/') = '\0';
 	memcpy(pod->descriptors, maps->of_pod, sizeof(pod->descriptors));
-	return remove_some_dead_pods(maps->of_pod, &drafts) && are_same_programs(remembered, maps->meta) &&
+	return remove_some_dead_pods(maps->of_pod, &drafts) &&
+	       are_same_programs(maps->meta, remembered->start->meta) &&
 	       is_as_seen(remembered->sights, remembered->end, &from) &&
 	       make_pod(pod, maps->roles, &remembered->pattern, drafts);
 }
 
 bool make_remembered_pod(struct pod *pod, const struct launcher *launcher, int argc, char *argv[])
 {
-	char path[sizeof(DIRECTORY) + NAME_SIZE];
+	char name[START_NAME + 1];
 	struct request request = {0};
 	struct remembered remembered;
 	struct maps maps;
@@ -271,12 +197,12 @@ bool make_remembered_pod(struct pod *pod, const struct launcher *launcher, int a
 	size_t size;
 	bool made = false;
 
-	if (!read_request(&request, argc, argv) || !print_path(&request, path) || !is_usual_caller())
+	if (!read_request(&request, argc, argv) || !print_name(&request, name) || !is_usual_caller())
 		return false;
-	bytes = read_whole(path, &size);
+	bytes = read_start(name, JR_START_FORMAT, sizeof(struct jr_start), &size);
 	if (!bytes)
 		return false;
-	if (divide(&remembered, path + strlen(DIRECTORY), bytes, size)) {
+	if (divide(&remembered, bytes, size)) {
 		remembered.pattern.command = argv[request.command];
 		*pod = (struct pod){.plan = {.layout = JR_LAYOUT,
 					     .flags = remembered.start->plan,

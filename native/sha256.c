@@ -57,7 +57,7 @@ static void add_block(uint32_t state[8], const unsigned char *block)
 		state[i] += now[i];
 }
 
-void sha256(const unsigned char *bytes, size_t size, char text[SHA256_TEXT])
+void sha256_bytes(const unsigned char *bytes, size_t size, unsigned char digest[SHA256_SIZE])
 {
 	uint32_t state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
 			     0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
@@ -74,6 +74,15 @@ void sha256(const unsigned char *bytes, size_t size, char text[SHA256_TEXT])
 		last[padded - 1 - i] = bits >> 8 * i;
 	for (size_t done = 0; done < padded; done += BLOCK)
 		add_block(state, last + done);
-	for (int i = 0; i < 8; i++)
-		sprintf(text + 8 * i, "%08x", state[i]);
+	for (int i = 0; i < SHA256_SIZE; i++)
+		digest[i] = state[i / 4] >> (24 - i % 4 * 8);
+}
+
+void sha256(const unsigned char *bytes, size_t size, char text[SHA256_TEXT])
+{
+	unsigned char digest[SHA256_SIZE];
+
+	sha256_bytes(bytes, size, digest);
+	for (int i = 0; i < SHA256_SIZE; i++)
+		sprintf(text + 2 * i, "%02x", digest[i]);
 }

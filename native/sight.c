@@ -153,20 +153,21 @@ static bool is_same_place(const struct jr_sight *sight)
 	       state.st_uid == sight->owner;
 }
 
-static bool is_same_link(const struct jr_sight *sight)
+static bool is_same_link(const struct jr_sight *sight, int root)
 {
 	char target[PATH_MAX];
-	ssize_t length = readlink(path_of(sight), target, sizeof(target));
+	ssize_t length = readlinkat(root, path_of(sight), target, sizeof(target));
 
 	return length >= 0 && (size_t)length < sizeof(target) && length == sight->data &&
 	       memcmp(target, data_of(sight), length) == 0;
 }
 
-static bool is_no_link(const struct jr_sight *sight)
+static bool is_no_link(const struct jr_sight *sight, int root)
 {
 	char target[1];
 
-	return readlink(path_of(sight), target, sizeof(target)) < 0 && (errno == EINVAL || is_nowhere(errno));
+	return readlinkat(root, path_of(sight), target, sizeof(target)) < 0 &&
+	       (errno == EINVAL || is_nowhere(errno));
 }
 
 static __u64 nanoseconds(const struct timespec *time)
@@ -190,7 +191,7 @@ static bool is_identical(const struct jr_sight *sight, const struct viewpoint *f
 	return memcmp(&identity, data_of(sight), sizeof(identity)) == 0;
 }
 
-static bool read_epoch(int epochs, __u32 index, __u32 *epoch)
+bool read_epoch(int epochs, __u32 index, __u32 *epoch)
 {
 	return index < JR_DEVICES && look_up(epochs, &index, epoch);
 }
@@ -227,9 +228,9 @@ static bool is_same(const struct jr_sight *sight, const struct viewpoint *from)
 	case JR_SIGHT_FILE:
 		return is_same_file(sight);
 	case JR_SIGHT_LINK:
-		return is_same_link(sight);
+		return is_same_link(sight, from->root);
 	case JR_SIGHT_NO_LINK:
-		return is_no_link(sight);
+		return is_no_link(sight, from->root);
 	case JR_SIGHT_SAME:
 		return is_identical(sight, from);
 	}

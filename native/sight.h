@@ -10,6 +10,7 @@
 struct viewpoint {
 	const char *directory; /* the front's own */
 	int epochs;            /* map device_epochs */
+	int root; /* the directory that paths of links begin at; AT_FDCWD where they are absolute */
 };
 
 /*
@@ -23,6 +24,9 @@ bool are_whole(const char *first, const char *end);
 
 /* The first sight of this kind, or NULL. */
 const struct jr_sight *find_sight(const struct jr_sight *first, const char *end, enum jr_sight_kind kind);
+
+/* Reads an entry of the map device_epochs; entry 0 counts the ends of all file systems. */
+bool read_epoch(int epochs, __u32 index, __u32 *epoch);
 
 static inline const char *path_of(const struct jr_sight *sight)
 {

@@ -1031,6 +1031,138 @@ export const Start = {
   },
 } as const;
 
+export const TemplateNumber = {
+  TEMPLATE_FORMAT: 257,
+  TEMPLATE_SLOTS: 16,
+  MAX_VARIABLES: 16,
+  VARIABLE_LENGTH: 32,
+  VARIABLE_WORD: 8,
+  MAX_DIFFERENT: 256,
+} as const;
+export type TemplateNumber = (typeof TemplateNumber)[keyof typeof TemplateNumber];
+
+export interface Template {
+  format: number;
+  layout: number;
+  size: number;
+  checksum: number;
+  digest: bigint;
+  role: Uint8Array;
+  meta: Uint8Array;
+  flags: number;
+  keep: number;
+  table: number;
+  pieces: number;
+  entries: number;
+  rows: number;
+}
+export const Template = {
+  size: 104,
+  encode(value: Template): Uint8Array {
+    const bytes = new Uint8Array(104);
+    const view = new DataView(bytes.buffer);
+    view.setUint32(0, value.format, true);
+    view.setUint32(4, value.layout, true);
+    view.setUint32(8, value.size, true);
+    view.setUint32(12, value.checksum, true);
+    view.setBigUint64(16, value.digest, true);
+    put(bytes, 24, 16, value.role);
+    put(bytes, 40, 40, value.meta);
+    view.setUint32(80, value.flags, true);
+    view.setUint32(84, value.keep, true);
+    view.setUint32(88, value.table, true);
+    view.setUint32(92, value.pieces, true);
+    view.setUint32(96, value.entries, true);
+    view.setUint32(100, value.rows, true);
+    return bytes;
+  },
+  decode(bytes: Uint8Array): Template {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 104);
+    return {
+      format: view.getUint32(0, true),
+      layout: view.getUint32(4, true),
+      size: view.getUint32(8, true),
+      checksum: view.getUint32(12, true),
+      digest: view.getBigUint64(16, true),
+      role: new Uint8Array(bytes.subarray(24, 40)),
+      meta: new Uint8Array(bytes.subarray(40, 80)),
+      flags: view.getUint32(80, true),
+      keep: view.getUint32(84, true),
+      table: view.getUint32(88, true),
+      pieces: view.getUint32(92, true),
+      entries: view.getUint32(96, true),
+      rows: view.getUint32(100, true),
+    };
+  },
+} as const;
+
+export const Gap = {
+  NONE: 0,
+  DIGEST: 1,
+  NAME: 2,
+  ID: 3,
+  CGROUP: 4,
+  CGROUP_ID: 5,
+  ROOT_DEVICE: 6,
+  ROOT_INODE: 7,
+  MOUNT: 8,
+  PARENT: 9,
+  DEVICE: 10,
+  EPOCH: 11,
+  VARIABLE: 12,
+} as const;
+export type Gap = (typeof Gap)[keyof typeof Gap];
+
+export interface Piece {
+  text: number;
+  gap: number;
+  index: number;
+}
+export const Piece = {
+  size: 8,
+  encode(value: Piece): Uint8Array {
+    const bytes = new Uint8Array(8);
+    const view = new DataView(bytes.buffer);
+    view.setUint32(0, value.text, true);
+    view.setUint16(4, value.gap, true);
+    view.setUint16(6, value.index, true);
+    return bytes;
+  },
+  decode(bytes: Uint8Array): Piece {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 8);
+    return {
+      text: view.getUint32(0, true),
+      gap: view.getUint16(4, true),
+      index: view.getUint16(6, true),
+    };
+  },
+} as const;
+
+export interface TemplateEntry {
+  key: Uint8Array;
+  value: Uint8Array;
+  variable: number;
+}
+export const TemplateEntry = {
+  size: 164,
+  encode(value: TemplateEntry): Uint8Array {
+    const bytes = new Uint8Array(164);
+    const view = new DataView(bytes.buffer);
+    put(bytes, 0, 128, value.key);
+    put(bytes, 128, 32, value.value);
+    view.setUint32(160, value.variable, true);
+    return bytes;
+  },
+  decode(bytes: Uint8Array): TemplateEntry {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 164);
+    return {
+      key: new Uint8Array(bytes.subarray(0, 128)),
+      value: new Uint8Array(bytes.subarray(128, 160)),
+      variable: view.getUint32(160, true),
+    };
+  },
+} as const;
+
 export const SightKind = {
   MOUNTS: 1,
   EPOCHS: 2,

@@ -4,7 +4,7 @@
 import { closeSync, constants, openSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Executable } from '../abi.js';
-import { linkReader } from '../profiles/load.js';
+import { type FileSystem, linkReader } from '../profiles/load.js';
 import { type ReadLink, toByteString } from '../profiles/locate.js';
 import { type Mount, mountsBelow, parseMountinfo } from '../profiles/mounts.js';
 import { addon } from './addon.js';
@@ -55,6 +55,14 @@ export function parseState(text: string): RuntimeState {
   return { id, status, bundle, annotations: known, ...(pid !== undefined && { pid: pid as number }) };
 }
 
+/** Who notes what the roles of a container are compiled for. */
+export interface ContainerWitness {
+  /** Links are read by it, of which the paths begin with this byte string. */
+  linksBelow(directory: string): FileSystem;
+  /** The mount table of its runtime, and the path of its root directory there, a byte string. */
+  sawMounts(table: Uint8Array, root: string): void;
+}
+
 /** A container that is about to begin. Closing it changes nothing in the kernel. */
 export class NewContainer {
   readonly place: ContainerPlace;
@@ -67,7 +75,7 @@ export class NewContainer {
    * Throws a JailrunError OCI_STATE or OCI_CGROUP where the container cannot be told from what else runs on this
    * host, and NO_PROCESS where it has ended.
    */
-  constructor({ id, pid, bundle }: RuntimeState, kernel: Kernel) {
+  constructor({ id, pid, bundle }: RuntimeState, kernel: Kernel, witness?: ContainerWitness) {
     if (!pid) throw unreadable('it has no pid');
     const pidfd = addon.pidfdOpen(pid);
     if (pidfd === undefined) throw ended(id, pid);
@@ -77,10 +85,10 @@ export class NewContainer {
       this.#root = rootOf(bundle);
       const { cgroup, cgroupId } = cgroupOf(pid);
       const { dev, ino } = statSync(this.#seen, { bigint: true });
-      const mounts = kernel.readMounts(() => this.#readMounts());
+      const mounts = kernel.readMounts(() => this.#readMounts(witness));
       const root = { dev: String(dev), ino: String(ino) };
       this.place = { id, cgroup, cgroupId: String(cgroupId), root, mounts };
-      this.view = { mounts: () => mounts, readLink: readLinkBelow(this.#seen) };
+      this.view = { mounts: () => mounts, readLink: readLinkBelow(this.#seen, witness) };
       // All of that was of this process, if it is still there.
       if (!addon.pidfdSignal(pidfd, 0)) throw ended(id, pid);
     } catch (error) {
@@ -124,11 +132,11 @@ export class NewContainer {
     return join(`/proc/${this.#pid}/root`, this.#root);
   }
 
-  #readMounts(): Mount[] {
-    const mounts = mountsBelow(
-      toByteString(this.#root),
-      parseMountinfo(readFileSync(`/proc/${this.#pid}/mountinfo`)),
-    );
+  #readMounts(witness?: ContainerWitness): Mount[] {
+    const root = toByteString(this.#root);
+    const table = readFileSync(`/proc/${this.#pid}/mountinfo`);
+    const mounts = mountsBelow(root, parseMountinfo(table));
+    witness?.sawMounts(table, root);
     if (mounts) return mounts;
     throw unreadable(`no mount of its runtime’s has its root directory ${printable(this.#root)}`);
   }
@@ -176,9 +184,9 @@ function cgroupOf(pid: number): { cgroup: string; cgroupId: bigint } {
 }
 
 /** Links below a directory that is somebody's root directory. */
-function readLinkBelow(directory: string): ReadLink {
-  const read = linkReader();
+function readLinkBelow(directory: string, witness?: ContainerWitness): ReadLink {
   const prefix = toByteString(directory);
+  const read = linkReader(witness?.linksBelow(prefix));
   return (path) => read(prefix + path);
 }
 

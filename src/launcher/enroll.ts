@@ -16,12 +16,13 @@ import {
 import { basename, dirname, join, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { type Executable, Limit, type Swept, SweptWhat, TaskFlag } from '../abi.js';
+import type { CompiledRole } from '../profiles/compile.js';
 import type { ClaimPolicy, ResolvedRole, Written } from '../profiles/policy.js';
 import { userNumber } from './accounts.js';
 import { addon } from './addon.js';
 import { viewOfPod } from './container.js';
 import { JailrunError } from './error.js';
-import { type Kernel, openPins, type Sweepable, type WatchedCgroup } from './kernel.js';
+import { type Kernel, type NewPodEntry, openPins, type Sweepable, type WatchedCgroup } from './kernel.js';
 import {
   type ContainerPlace,
   type Enrolls,
@@ -119,11 +120,19 @@ export interface Enrolling {
   stack: readonly ResolvedRole[];
   target: Target;
   marks?: Pick<PodHeader, 'byPolicy' | 'jailerPod'>;
+  /** Is told what was made, once all is. */
+  remember?: (made: MadePod) => void;
+}
+
+/** A pod that was enrolled in. */
+export interface MadePod extends NewPodEntry {
+  role: CompiledRole;
+  statePath: string;
 }
 
 export function enrollTarget(
   kernel: Kernel,
-  { request, sources, stack, target, marks }: Enrolling,
+  { request, sources, stack, target, marks, remember }: Enrolling,
 ): EnrollReport {
   try {
     const audit = request.audit === true;
@@ -143,6 +152,7 @@ export function enrollTarget(
     const flags = audit || isAudited(stack) ? TaskFlag.AUDIT : 0;
     const entry = { id: pod.id, role, flags, keep: Limit.KEPT_DENIALS };
     const found = enrollInto(kernel, pod, entry, target);
+    remember?.({ ...entry, statePath: pod.statePath });
     const pids = [...new Set(found.map(({ pid }) => pid))];
     return {
       version: 1,

@@ -2,16 +2,22 @@
 // (poststop). What the container executes is jailed from its first program on, and so is what `podman exec` and its
 // like bring into its cgroup later.
 //
+// A container like one before the front jails by itself (template.ts, native/container.c), and it ends a container that
+// was denied nothing.
+//
 // crun throws away what a hook says, so it is said to the kernel's log as well, which every system's log has.
 import { readFileSync, writeFileSync } from 'node:fs';
+import type { CompiledRole } from '../profiles/compile.js';
+import type { Mount } from '../profiles/mounts.js';
 import type { ContainerPolicy } from '../profiles/policy.js';
 import { NewContainer, parseState, type RuntimeState } from './container.js';
-import { enrollTarget, jailedAlready, type Target } from './enroll.js';
+import { enrollTarget, jailedAlready, type MadePod, type Target } from './enroll.js';
 import { JailrunError } from './error.js';
 import { type Kernel, openPins, readDenials } from './kernel.js';
 import { listPods, noteEnrolled, removeDeadPods } from './pods.js';
 import { denialLines, describeDenials } from './report.js';
-import { containersInUse, findStack, type PolicySources } from './role.js';
+import { compileHere, containersInUse, findStack, type PolicySources } from './role.js';
+import { ContainerNotes, rememberContainer, rememberFree } from './template.js';
 import { printable } from './verdict.js';
 
 /** What a container's annotations ask for. */
@@ -46,15 +52,22 @@ export async function ociHook(): Promise<void> {
 }
 
 async function begin(state: RuntimeState): Promise<void> {
-  const request = requestOf(state, await containersInUse(sources));
-  if (!request) return;
-  const stack = await findStack(request, sources, `${roleAnnotation}: NAME`);
+  const notes = new ContainerNotes(state.annotations[roleAnnotation]);
+  const request = requestOf(state, await containersInUse(sources, notes));
+  if (!request) return rememberFree(notes);
+  const stack = await findStack(request, sources, `${roleAnnotation}: NAME`, notes);
   const kernel = openPins() ?? (await import('./attach.js')).attach();
   try {
-    const container = new NewContainer(state, kernel);
+    const container = new NewContainer(state, kernel, notes);
     const target = targetOf(container);
+    const compileFor = (mounts: readonly Mount[]): CompiledRole =>
+      compileHere(stack, mounts, container.view.readLink);
+    const remember = (made: MadePod): void => {
+      // Values of variables are each container's own.
+      if (request.var.length === 0) rememberContainer(notes, kernel, container.place, made, compileFor);
+    };
     if (isEnrolled(container, kernel)) target.close();
-    else enrollTarget(kernel, { request, sources, stack, target });
+    else enrollTarget(kernel, { request, sources, stack, target, remember });
   } finally {
     kernel.close();
   }

@@ -30,7 +30,7 @@ const directory = join(hostPlaces.run, 'starts');
 const most = 128;
 
 /** The longest name of a file, less than the front has room for. */
-const longestName = 180;
+export const longestName = 180;
 
 /**
  * How old, in milliseconds, must be what is told from others by its times: the kernel's clock for them ticks up to
@@ -50,10 +50,12 @@ const fileName = ({ role = [], audit, json }: RunRequest): string =>
   `${role.join('+')}${audit ? ',audit' : ''}${json ? ',json' : ''}`;
 
 /** A file system that notes what it was asked and what it answered. */
-class Watched implements FileSystem {
+export class Watched implements FileSystem {
   readonly sights = new Map<string, Uint8Array>();
   /** False where the same was asked twice, with different answers. */
   steady = true;
+  /** What every path begins with, and what is noted of none; a byte string. */
+  below = '';
   readonly #paths = new Map<number, string>();
   readonly #states = new Map<number, Stats>();
 
@@ -113,8 +115,9 @@ class Watched implements FileSystem {
   readonly closeSync = nodeFs.closeSync;
 
   #note(kind: SightKind, path: nodeFs.PathLike, data?: Uint8Array, stats?: Stats): void {
-    const sight = encodeSight(kind, Buffer.from(path as Buffer), data, stats);
-    const key = `${kind} ${Buffer.from(path as Buffer).toString('latin1')}`;
+    const place = Buffer.from(path as Buffer).subarray(this.below.length);
+    const sight = encodeSight(kind, place, data, stats);
+    const key = `${kind} ${place.toString('latin1')}`;
     const earlier = this.sights.get(key);
     if (earlier && Buffer.compare(earlier, sight) !== 0) this.steady = false;
     this.sights.set(key, sight);
@@ -144,7 +147,7 @@ export class Notes implements Witness {
     return [
       encodeSight(SightKind.CGROUPS, Buffer.from(cgroups)),
       ...this.policies.sights.values(),
-      ...settledFiles().map(([path, identity]) => encodeSight(SightKind.SAME, Buffer.from(path), identity)),
+      ...settledSights(),
       encodeSight(SightKind.MOUNTS, Buffer.from(mountTable), this.#table),
       encodeSight(SightKind.EPOCHS, Buffer.from(mountTable), encodeEpochs(this.#mounts)),
       ...this.links.sights.values(),
@@ -152,14 +155,18 @@ export class Notes implements Witness {
   }
 }
 
-/** What is told from others by its times: the launcher and the roles that come with it, and which programs hold. */
-function settledFiles(): [string, Uint8Array][] {
+/**
+ * Sights of what is told from others by its times: the launcher and the roles that come with it, and which programs
+ * hold. Throws where one is too new for that.
+ */
+export function settledSights(): Uint8Array[] {
   const files = ['launcher-main.js', 'roles.jsonl', join(pinsOf(hostPlaces), 'links')];
   return files.map((path) => {
     const { dev, ino, size, mtimeNs, ctimeNs } = statSync(resolve(distDirectory, path), { bigint: true });
     if ([mtimeNs, ctimeNs].some((time) => Date.now() - Number(time / 1_000_000n) < settled))
       throw new Error(`${path} is too new`);
-    return [path, Identity.encode({ device: dev, inode: ino, size, modified: mtimeNs, changed: ctimeNs })];
+    const identity = { device: dev, inode: ino, size, modified: mtimeNs, changed: ctimeNs };
+    return encodeSight(SightKind.SAME, Buffer.from(path), Identity.encode(identity));
   });
 }
 
@@ -185,7 +192,8 @@ function encodeSight(
 }
 
 /** Up to four bytes, with zeros. */
-const filled = (bytes: Uint8Array): Uint8Array => Buffer.concat([bytes, new Uint8Array(-bytes.length & 3)]);
+export const filled = (bytes: Uint8Array): Uint8Array =>
+  Buffer.concat([bytes, new Uint8Array(-bytes.length & 3)]);
 
 /** What was started, for the next time. */
 export interface MadeStart {
@@ -206,7 +214,7 @@ export interface MadeStart {
 export function remember(request: RunRequest, notes: Notes, start: MadeStart): void {
   try {
     const bytes = notes.steady ? encodeStart(fileName(request), notes, start) : undefined;
-    if (bytes && bytes.length <= StartNumber.MAX) write(fileName(request), bytes);
+    if (bytes) keepFile(fileName(request), bytes);
   } catch {}
 }
 
@@ -252,7 +260,9 @@ export function checksumOf(name: string, bytes: Buffer): number {
   return sum >>> 0;
 }
 
-function write(name: string, bytes: Uint8Array): void {
+/** Writes a file for the front, in the place of an older one of this name. One that is too large is not written. */
+export function keepFile(name: string, bytes: Uint8Array): void {
+  if (bytes.length > StartNumber.MAX) return;
   withLock(hostPlaces, () => {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     const names = readdirSync(directory);

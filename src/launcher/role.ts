@@ -68,7 +68,7 @@ export async function findStack(
   request: Pick<StackRequest, 'role' | 'var'>,
   sources: PolicySources,
   usage: string,
-  witness?: Witness,
+  witness?: Pick<Witness, 'policies'>,
 ): Promise<ResolvedRole[]> {
   return bindStack(await findRoles(request, sources, usage, witness), request.var);
 }
@@ -78,7 +78,7 @@ export async function findRoles(
   request: Pick<StackRequest, 'role'>,
   sources: PolicySources,
   usage: string,
-  witness?: Witness,
+  witness?: Pick<Witness, 'policies'>,
 ): Promise<ResolvedRole[]> {
   const names = request.role ?? [];
   if (names.length === 0)
@@ -149,8 +149,10 @@ export const enrollmentsInUse = async (
 ): Promise<Pick<InUse, 'enrollments' | 'claims'>> => rolesInUse(sources);
 
 /** Which roles the policies give containers; undefined where none says anything. Throws a JailrunError POLICY. */
-export const containersInUse = async (sources: PolicySources): Promise<ContainerPolicy | undefined> =>
-  (await rolesInUse(sources)).containers;
+export const containersInUse = async (
+  sources: PolicySources,
+  witness?: Pick<Witness, 'policies'>,
+): Promise<ContainerPolicy | undefined> => (await rolesInUse(sources, witness?.policies)).containers;
 
 interface InUse extends Pick<BuiltIn, 'names' | 'role'> {
   enrollments: Enrollment[];

@@ -45,7 +45,11 @@ export interface State {
 }
 
 export interface Automaton {
-  /** For each file system what its root is, sorted by its number. */
+  /**
+   * For each file system what its root is, in the order of the mount points that show them: states are numbered in
+   * that order, so that neither the numbers of file systems nor the order in which they were mounted decide about any
+   * other entry of a role.
+   */
   devices: [device: number, target: Target][];
   states: State[];
 }
@@ -113,7 +117,8 @@ interface MountNode {
   mount?: Mount;
 }
 
-function growMounts(mounts: readonly Mount[]): MountNode {
+function growMounts(unsorted: readonly Mount[]): MountNode {
+  const mounts = unsorted.toSorted((a, b) => (a.mountPoint < b.mountPoint ? -1 : 1));
   let count = 0;
   const node = (): MountNode => ({ id: count++, children: new Map() });
   const root = node();
@@ -205,9 +210,10 @@ class Builder {
   }
 
   build(): Automaton {
-    const devices = [...this.#namesByDevice()]
-      .sort(([a], [b]) => a - b)
-      .map(([device, names]): [number, Draft] => [device, this.#explore(names)]);
+    const devices = [...this.#namesByDevice()].map(([device, names]): [number, Draft] => [
+      device,
+      this.#explore(names),
+    ]);
     const states = numberStates(devices.map(([, draft]) => standing(draft)));
     const targets = devices.map(([device, draft]): Automaton['devices'][number] => [
       device,

@@ -152,12 +152,12 @@ function tooManyRows(stack: readonly LocatedRole[]): PolicyError {
 }
 
 /**
- * A role without entries that has all powers is its own digest but for those, with a high byte of 0, which the
+ * The digest of a role's compiled form. One without entries that has all powers is its own digest but for those, with a high byte of 0, which the
  * others never have. Node needs
  * as long to load node:crypto as for everything else that the launcher does for such a role, so it is
  * loaded here and not with this module.
  */
-function digestOf(
+export function digestOf(
   powers: bigint,
   role: Uint8Array,
   entries: CompiledRole['entries'],
