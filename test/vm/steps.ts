@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { jailrun, mapKeys, root } from './jail.js';
 
-const fault = join(root, 'build/fault');
+export const fault = join(root, 'build/fault');
 
 /** A system call that changes something which others can see. */
 export interface Step {
@@ -38,7 +38,8 @@ export interface Faulted {
   stderr: string;
 }
 
-const parseSteps = (report: string): Step[] =>
+/** The steps that fault.c reports on descriptor 3. */
+export const parseSteps = (report: string): Step[] =>
   [...report.matchAll(/^(\d+) (\d+) (.*)$/gm)].map(([, process, number, text = '']) => ({
     process: Number(process),
     number: Number(number),
