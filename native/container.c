@@ -280,8 +280,6 @@ struct maps {
 
 static bool open_maps(struct maps *maps)
 {
-	const int *all = (const int *)maps;
-
 	maps->meta = open_map("meta", sizeof(__u32), sizeof(struct jr_meta));
 	maps->roles = open_map("roles", sizeof(__u64), sizeof(struct jr_role));
 	maps->rules = open_map("role_rules", sizeof(__u64), sizeof(__u32));
@@ -290,18 +288,9 @@ static bool open_maps(struct maps *maps)
 	maps->containers = open_map("containers", sizeof(__u64), sizeof(struct jr_container));
 	maps->variables = open_map("variables", sizeof(__u32), sizeof(struct jr_variables));
 	maps->tasks = open_map_of("tasks", sizeof(__u32));
-	maps->of_pod[JR_PLAN_CGROUP] = -1;
-	maps->of_pod[JR_PLAN_STATE] = -1;
-	maps->of_pod[JR_PLAN_ENROLLMENT] = open_map("cgroup_enrollment", sizeof(__u64), sizeof(__u64));
-	maps->of_pod[JR_PLAN_PODS] = open_map("pods", sizeof(__u64), sizeof(struct jr_pod));
-	maps->of_pod[JR_PLAN_COUNTERS] = open_map("pod_counters", sizeof(__u64), sizeof(struct jr_counters));
-	maps->of_pod[JR_PLAN_DENIALS] =
-	    open_map("pod_denials", sizeof(struct jr_denial_key), sizeof(struct jr_denial));
-	for (size_t i = 0; i < sizeof(*maps) / sizeof(int); i++)
-		if (all[i] < 0 && &all[i] != &maps->of_pod[JR_PLAN_CGROUP] &&
-		    &all[i] != &maps->of_pod[JR_PLAN_STATE])
-			return false;
-	return true;
+	return open_pod_maps(maps->of_pod) && maps->meta >= 0 && maps->roles >= 0 && maps->rules >= 0 &&
+	       maps->globs >= 0 && maps->epochs >= 0 && maps->containers >= 0 && maps->variables >= 0 &&
+	       maps->tasks >= 0;
 }
 
 /* Opens what tells the container from what else runs on this host. */

@@ -113,6 +113,22 @@ static struct jr_counters read_counters(const struct pod *pod)
 	return counters;
 }
 
+bool open_pod_maps(int descriptors[JR_PLAN_FDS])
+{
+	bool open = true;
+
+	descriptors[JR_PLAN_CGROUP] = -1;
+	descriptors[JR_PLAN_STATE] = -1;
+	descriptors[JR_PLAN_ENROLLMENT] = open_map("cgroup_enrollment", sizeof(__u64), sizeof(__u64));
+	descriptors[JR_PLAN_PODS] = open_map("pods", sizeof(__u64), sizeof(struct jr_pod));
+	descriptors[JR_PLAN_COUNTERS] = open_map("pod_counters", sizeof(__u64), sizeof(struct jr_counters));
+	descriptors[JR_PLAN_DENIALS] =
+	    open_map("pod_denials", sizeof(struct jr_denial_key), sizeof(struct jr_denial));
+	for (int i = JR_PLAN_ENROLLMENT; i < JR_PLAN_FDS; i++)
+		open = open && descriptors[i] >= 0;
+	return open;
+}
+
 uint64_t count_denials(const struct pod *pod)
 {
 	return read_counters(pod).denials;

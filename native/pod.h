@@ -27,6 +27,12 @@ static inline struct voice voice_of(const struct pod *pod)
  */
 const char *receive_pod(struct pod *pod, int socket, int words);
 
+/*
+ * Opens the pinned maps that a plan comes with, and has -1 for what is no map. False where one cannot be
+ * opened, which is -1 then.
+ */
+bool open_pod_maps(int descriptors[JR_PLAN_FDS]);
+
 /* How many denials the pod has had. */
 uint64_t count_denials(const struct pod *pod);
 

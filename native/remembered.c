@@ -139,17 +139,7 @@ static bool open_maps(struct maps *maps)
 	maps->meta = open_map("meta", sizeof(__u32), sizeof(struct jr_meta));
 	maps->roles = open_map("roles", sizeof(__u64), sizeof(struct jr_role));
 	maps->epochs = open_map("device_epochs", sizeof(__u32), sizeof(__u32));
-	maps->of_pod[JR_PLAN_CGROUP] = -1;
-	maps->of_pod[JR_PLAN_STATE] = -1;
-	maps->of_pod[JR_PLAN_ENROLLMENT] = open_map("cgroup_enrollment", sizeof(__u64), sizeof(__u64));
-	maps->of_pod[JR_PLAN_PODS] = open_map("pods", sizeof(__u64), sizeof(struct jr_pod));
-	maps->of_pod[JR_PLAN_COUNTERS] = open_map("pod_counters", sizeof(__u64), sizeof(struct jr_counters));
-	maps->of_pod[JR_PLAN_DENIALS] =
-	    open_map("pod_denials", sizeof(struct jr_denial_key), sizeof(struct jr_denial));
-	for (int i = JR_PLAN_ENROLLMENT; i < JR_PLAN_FDS; i++)
-		if (maps->of_pod[i] < 0)
-			return false;
-	return maps->meta >= 0 && maps->roles >= 0 && maps->epochs >= 0;
+	return open_pod_maps(maps->of_pod) && maps->meta >= 0 && maps->roles >= 0 && maps->epochs >= 0;
 }
 
 static void close_maps(const struct maps *maps)

@@ -1,18 +1,16 @@
 // Containers are jailed by the OCI hook: under podman, which finds it in a directory of hooks, and under crun and
 // runc alone, which find it in the bundle.
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { PodReport } from '../../src/launcher/ps.js';
+import { Ground, pods, say } from './engines.js';
 import { attach, jailrun, leave, mapSize, until } from './jail.js';
 import { fault, parseSteps } from './steps.js';
 
-const area = '/mnt/ext4/containers';
-const rootfs = `${area}/root`;
-const hooks = `${area}/hooks.d`;
+const ground = new Ground('/mnt/ext4/containers', jailrun);
+const { area, hooks, root: rootfs } = ground;
 const hostFile = '/run/jailrun-test/of-the-host';
 const systemPolicy = '/etc/jailrun/policy.yaml';
 
@@ -43,144 +41,34 @@ roles:
 containers: {roles: [held, site, builder, turner]}
 `;
 
-interface Said {
-  status: number | null;
-  stdout: string;
-  stderr: string;
-}
-const say = (program: string, ...words: string[]): Said =>
-  spawnSync(program, words, { encoding: 'utf8', timeout: 120_000, killSignal: 'SIGKILL' });
-const pods = (): PodReport[] =>
-  say(jailrun, 'ps', '--json')
-    .stdout.split('\n')
-    .filter((line) => line !== '')
-    .map((line) => JSON.parse(line));
-
 /** What the kernel's log has of a container. */
 const logged = (container: string): string[] =>
   say('dmesg')
     .stdout.split('\n')
     .filter((line) => line.includes('jailrun[') && line.includes(`container ${container}`));
 
-const hookFile = (path: string, timeout = 60) => ({
-  version: '1.0.0',
-  hook: { path, args: ['jailrun', 'oci-hook'], timeout },
-  when: { always: true },
-  stages: ['createRuntime', 'poststop'],
-});
-
-/** One way to start containers. */
-interface Engine {
-  name: string;
-  /** The others have the same hook, and would take long to show it. */
-  refuses: boolean;
-  /** Runs a shell script in a new container, to its end. */
-  run(id: string, script: string, annotations: Record<string, string>): Said;
-  /** Starts one that goes on; exec() runs a script in it. */
-  start(id: string, script: string, annotations: Record<string, string>): void;
-  exec(id: string, script: string): Said;
-  stop(id: string): void;
-}
-
-const shell = (script: string): string[] => ['/bin/sh', '-c', script];
-
-function podman(runtime: string): Engine {
-  const base = [...['--runtime', runtime, '--cgroup-manager=cgroupfs', '--hooks-dir', hooks]];
-  const options = (id: string, annotations: Record<string, string>) => [
-    ...['--name', id, '--network', 'none', '--hostname', id],
-    ...Object.entries(annotations).flatMap(([key, value]) => ['--annotation', `${key}=${value}`]),
-    ...['--rootfs', rootfs],
-  ];
-  return {
-    name: `podman over ${runtime}`,
-    refuses: runtime === 'crun',
-    run: (id, script, annotations) =>
-      say('podman', ...base, 'run', '--rm', ...options(id, annotations), ...shell(script)),
-    start(id, script, annotations) {
-      const { status, stderr } = say(
-        'podman',
-        ...base,
-        'run',
-        '-d',
-        ...options(id, annotations),
-        ...shell(script),
-      );
-      assert.equal(status, 0, stderr);
-    },
-    exec: (id, script) => say('podman', 'exec', id, ...shell(script)),
-    stop: (id) => void say('podman', ...base, 'rm', '-f', '-t', '0', id),
-  };
-}
-
-const sets = ['bounding', 'effective', 'permitted'];
-const allCapabilities = Object.fromEntries(sets.map((set) => [set, ['CAP_SYS_ADMIN', 'CAP_SYS_CHROOT']]));
-
-/** The hook is in the bundle, as `oci wrap` puts it there. */
-function alone(runtime: string, hook: object = hookFile(jailrun).hook, mounts: object[] = []): Engine {
-  const bundle = (id: string, script: string, annotations: Record<string, string>): string => {
-    const path = `${area}/bundle-${id}`;
-    mkdirSync(path, { recursive: true });
-    spawnSync(runtime, ['spec'], { cwd: path });
-    const config = JSON.parse(readFileSync(`${path}/config.json`, 'utf8'));
-    Object.assign(config.process, { args: shell(script), terminal: false });
-    config.process.capabilities = mounts.length > 0 ? allCapabilities : undefined;
-    config.mounts.push(...mounts);
-    config.root = { path: rootfs, readonly: false };
-    config.annotations = annotations;
-    config.linux.cgroupsPath = `/alone/${id}`;
-    config.linux.namespaces = config.linux.namespaces.filter(
-      ({ type }: { type: string }) => type !== 'network',
-    );
-    config.hooks = { createRuntime: [hook], poststop: [hook] };
-    writeFileSync(`${path}/config.json`, JSON.stringify(config));
-    return path;
-  };
-  return {
-    name: `${runtime} alone`,
-    refuses: runtime === 'runc',
-    run: (id, script, annotations) => say(runtime, 'run', '--bundle', bundle(id, script, annotations), id),
-    start(id, script, annotations) {
-      const child = spawn(runtime, ['run', '--bundle', bundle(id, script, annotations), id], {
-        stdio: 'ignore',
-      });
-      child.unref();
-    },
-    exec: (id, script) => say(runtime, 'exec', id, ...shell(script)),
-    stop: (id) => void say(runtime, 'delete', '--force', id),
-  };
-}
-
-const engines = [podman('crun'), podman('runc'), alone('crun'), alone('runc')];
+/** What is refused the other engines would refuse for the same hook, and take long to show it. */
+const engines = [
+  { engine: ground.podman('crun'), refuses: true },
+  { engine: ground.podman('runc'), refuses: false },
+  { engine: ground.alone('crun'), refuses: false },
+  { engine: ground.alone('runc'), refuses: true },
+];
 const held = { 'io.jailrun.role': 'held' };
 
 before(() => {
-  for (const directory of [
-    rootfs,
-    `${area}/upper`,
-    `${area}/work`,
-    hooks,
-    '/etc/jailrun',
-    '/run/jailrun-test',
-  ])
-    mkdirSync(directory, { recursive: true });
-  mkdirSync('/var/lib/containers', { recursive: true });
-  for (const words of [
-    ['-t', 'tmpfs', 'containers', '/var/lib/containers'],
-    ['-t', 'overlay', 'root', '-o', `lowerdir=/,upperdir=${area}/upper,workdir=${area}/work`, rootfs],
-  ])
-    assert.equal(say('mount', ...words).status, 0);
+  ground.prepare();
+  mkdirSync('/run/jailrun-test', { recursive: true });
   mkdirSync(`${rootfs}/srv/secret`, { recursive: true });
   writeFileSync(`${rootfs}/srv/secret/file`, 'secret');
   writeFileSync(`${rootfs}/srv/public`, 'public');
   writeFileSync(hostFile, 'host');
   writeFileSync(systemPolicy, policyText);
-  writeFileSync(`${hooks}/jailrun.json`, JSON.stringify(hookFile(jailrun)));
   attach();
 });
 after(() => {
   rmSync(systemPolicy);
-  say('umount', '-l', rootfs);
-  say('umount', '-l', '/var/lib/containers');
+  ground.cleanUp();
   leave();
 });
 afterEach(async () => {
@@ -188,7 +76,7 @@ afterEach(async () => {
   assert.deepEqual([mapSize('containers'), mapSize('pods')], [0, 0]);
 });
 
-for (const engine of engines)
+for (const { engine, refuses } of engines)
   describe(`a container of ${engine.name}`, () => {
     const id = `of-${engine.name.replaceAll(' ', '-')}`;
 
@@ -237,7 +125,7 @@ for (const engine of engines)
       }
     });
 
-    if (!engine.refuses) return;
+    if (!refuses) return;
 
     test('is not started where its role cannot be had', () => {
       for (const [annotations, why] of [
@@ -259,8 +147,8 @@ for (const engine of engines)
   });
 
 describe('a container', () => {
-  const engine = alone('crun');
-  const other = podman('runc');
+  const engine = ground.alone('crun');
+  const other = ground.podman('runc');
 
   test('that asks for nothing has the host’s default role', () => {
     writeFileSync(systemPolicy, policyText.replace('{roles:', '{default: held, roles:'));
@@ -298,7 +186,7 @@ describe('a container', () => {
   });
 
   test('without a cgroup of its own is not started', () => {
-    const words = ['--runtime', 'crun', '--cgroup-manager=cgroupfs', '--hooks-dir', hooks];
+    const words = ground.podmanWords('crun');
     const options = [
       'run',
       '--rm',
@@ -337,11 +225,17 @@ describe('a container', () => {
         writeFileSync(broken, `#!/bin/sh\n${script}\n`);
         chmodSync(broken, 0o755);
         const hook = { path: broken, args: ['jailrun', 'oci-hook'], timeout: 2 };
-        const { status, stdout } = alone(runtime, hook).run(`${what}-${runtime}`, 'echo ran', held);
+        const { status, stdout } = ground
+          .alone(runtime, () => ({ hook }))
+          .run(`${what}-${runtime}`, 'echo ran', held);
         assert.deepEqual([status === 0, stdout], [false, ''], `${runtime}: ${what}`);
       }
       const hook = { path: `${area}/none`, args: ['jailrun', 'oci-hook'], timeout: 2 };
-      assert.equal(alone(runtime, hook).run(`missing-${runtime}`, 'echo ran', held).stdout, '', runtime);
+      assert.equal(
+        ground.alone(runtime, () => ({ hook })).run(`missing-${runtime}`, 'echo ran', held).stdout,
+        '',
+        runtime,
+      );
     }
   });
 
@@ -359,7 +253,7 @@ describe('a container', () => {
       rmSync(report, { force: true });
       chmodSync(killer, 0o755);
       const hook = { path: killer, args: ['jailrun', 'oci-hook'], timeout: 60 };
-      return alone('crun', hook).run(id, 'echo ran', held).stdout;
+      return ground.alone('crun', () => ({ hook })).run(id, 'echo ran', held).stdout;
     };
     assert.equal(runTo('whole', 0, 0, 'list'), 'ran\n');
     const enrolling = parseSteps(readFileSync(report, 'utf8')).findLast(({ text }) =>
@@ -374,7 +268,7 @@ describe('a container', () => {
     const helper = `${area}/helper`;
     writeFileSync(helper, `#!/bin/sh\ncat ${hostFile} > /run/jailrun-test/helped\n`);
     chmodSync(helper, 0o755);
-    const createContainer = { ...hookFile(helper), stages: ['createContainer'] };
+    const createContainer = { ...ground.hookFile(helper), stages: ['createContainer'] };
     writeFileSync(`${hooks}/zz-helper.json`, JSON.stringify(createContainer));
     try {
       const { stdout, stderr } = other.run('helped', 'cat /srv/secret/file; echo ran', held);
@@ -399,8 +293,9 @@ describe('a container', () => {
 
   test('that has made the host’s root directory its own holds who is brought into it', async () => {
     const given = { destination: '/host', type: 'bind', source: '/', options: ['rbind', 'rprivate'] };
+    const capabilities = ['CAP_SYS_ADMIN', 'CAP_SYS_CHROOT'];
     for (const runtime of ['crun', 'runc']) {
-      const engine = alone(runtime, undefined, [given]);
+      const engine = ground.alone(runtime, () => ({ mounts: [given], capabilities }));
       const id = `turned-${runtime}`;
       engine.start(id, 'cd /host && pivot_root . mnt && exec sleep 1000', { 'io.jailrun.role': 'turner' });
       try {

@@ -1,7 +1,7 @@
 // Containers that are remembered: the front jails the second one like the first without node, takes its pod away when it
 // has ended, and asks the launcher as soon as anything is another.
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import {
   appendFileSync,
   existsSync,
@@ -15,6 +15,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
+import { type Engine, Ground, pods, type Said, say } from './engines.js';
 import { attach, jailrun, mapSize, until } from './jail.js';
 import {
   area,
@@ -29,8 +30,6 @@ import {
 } from './start.js';
 
 const disk = '/mnt/ext4/fast-containers';
-const rootfs = `${disk}/root`;
-const hooks = `${disk}/hooks.d`;
 const systemPolicy = '/etc/jailrun/policy.yaml';
 
 /** Paths are the container's: the host has no /srv/secret. */
@@ -53,92 +52,19 @@ roles:
 containers: {roles: [held, wide, site]}
 `;
 
-interface Said {
-  status: number | null;
-  stdout: string;
-  stderr: string;
-}
-const say = (program: string, ...words: string[]): Said =>
-  spawnSync(program, words, { encoding: 'utf8', timeout: 120_000, killSignal: 'SIGKILL' });
-
-const hook = { path: front, args: ['jailrun', 'oci-hook'], timeout: 60 };
-const shell = (script: string): string[] => ['/bin/sh', '-c', script];
 const held = { 'io.jailrun.role': 'held' };
 
-/** One way to run containers; `id` is what the runtime or the engine is told. */
-interface Engine {
-  name: string;
-  run(id: string, script: string, annotations?: Record<string, string>): Said;
-  start(id: string, script: string): void;
-  exec(id: string, script: string): Said;
-  stop(id: string): void;
-}
-
-const podmanWords = ['--runtime', 'crun', '--cgroup-manager=cgroupfs', '--hooks-dir', hooks];
-const podmanOptions = (id: string, annotations: Record<string, string> = held): string[] => [
-  ...['--name', id, '--network', 'none', '--hostname', 'box'],
-  ...Object.entries(annotations).flatMap(([key, value]) => ['--annotation', `${key}=${value}`]),
-  ...['--rootfs', rootfs],
-];
-const podman: Engine = {
-  name: 'podman over crun',
-  run: (id, script, annotations) =>
-    say('podman', ...podmanWords, 'run', '--rm', ...podmanOptions(id, annotations), ...shell(script)),
-  start(id, script) {
-    const { status, stderr } = say(
-      'podman',
-      ...podmanWords,
-      'run',
-      '-d',
-      ...podmanOptions(id),
-      ...shell(script),
-    );
-    assert.equal(status, 0, stderr);
-  },
-  exec: (id, script) => say('podman', 'exec', id, ...shell(script)),
-  stop: (id) => void say('podman', ...podmanWords, 'rm', '-f', '-t', '0', id),
-};
-
-/** A bundle with the hook in it. */
-function bundle(
-  id: string,
-  script: string,
-  annotations: Record<string, string> = held,
-  { mounts = [], root = rootfs }: { mounts?: object[]; root?: string } = {},
-): string {
-  const path = `${disk}/bundle-${id}`;
-  mkdirSync(path, { recursive: true });
-  spawnSync('runc', ['spec'], { cwd: path });
-  const config = JSON.parse(readFileSync(`${path}/config.json`, 'utf8'));
-  Object.assign(config.process, { args: shell(script), terminal: false });
-  config.mounts.push(...mounts);
-  config.root = { path: root, readonly: false };
-  config.annotations = annotations;
-  config.linux.cgroupsPath = `/alone/${id}`;
-  config.linux.namespaces = config.linux.namespaces.filter(
-    ({ type }: { type: string }) => type !== 'network',
-  );
-  config.hooks = { createRuntime: [hook], poststop: [hook] };
-  writeFileSync(`${path}/config.json`, JSON.stringify(config));
-  return path;
-}
+const ground = new Ground(disk, front);
+const rootfs = ground.root;
+/** As podman gives one, below a directory with the container's name. */
 const ownHostname = (id: string): object[] => {
   const source = `/run/fast-containers/${id}`;
   mkdirSync(source, { recursive: true });
   writeFileSync(`${source}/hostname`, 'box\n');
   return [{ destination: '/etc/hostname', type: 'bind', source: `${source}/hostname`, options: ['bind'] }];
 };
-const runc: Engine = {
-  name: 'runc alone',
-  run: (id, script, annotations) =>
-    say('runc', 'run', '--bundle', bundle(id, script, annotations, { mounts: ownHostname(id) }), id),
-  start(id, script) {
-    const words = ['run', '--bundle', bundle(id, script, held, { mounts: ownHostname(id) }), id];
-    spawn('runc', words, { stdio: 'ignore' }).unref();
-  },
-  exec: (id, script) => say('runc', 'exec', id, ...shell(script)),
-  stop: (id) => void say('runc', 'delete', '--force', id),
-};
+const runc = ground.alone('runc', (id) => ({ mounts: ownHostname(id) }));
+const podman = ground.podman('crun');
 
 const script =
   'cat /srv/public; cat /srv/secret/file; echo $?; touch /etc/new; touch /tmp/new && echo made; cat /etc/hostname; cat /srv/link/file';
@@ -166,21 +92,8 @@ async function goesStale(engine: Engine, stdout = 'publicone'): Promise<void> {
 }
 
 const templates = (): string[] => readdirSync(starts).filter((name) => name.startsWith('container:'));
-const pods = (): { name: string; processes: { pid: number; command: string }[] }[] =>
-  say(jailrun, 'ps', '--json')
-    .stdout.split('\n')
-    .filter((line) => line !== '')
-    .map((line) => JSON.parse(line));
-
 before(() => {
-  for (const directory of [rootfs, `${disk}/upper`, `${disk}/work`, hooks, '/etc/jailrun'])
-    mkdirSync(directory, { recursive: true });
-  mkdirSync('/var/lib/containers', { recursive: true });
-  for (const words of [
-    ['-t', 'tmpfs', 'containers', '/var/lib/containers'],
-    ['-t', 'overlay', 'root', '-o', `lowerdir=/,upperdir=${disk}/upper,workdir=${disk}/work`, rootfs],
-  ])
-    assert.equal(say('mount', ...words).status, 0);
+  ground.prepare();
   for (const name of ['secret', 'one', 'two']) mkdirSync(`${rootfs}/srv/${name}`, { recursive: true });
   writeFileSync(`${rootfs}/srv/secret/file`, 'secret');
   writeFileSync(`${rootfs}/srv/public`, 'public');
@@ -188,13 +101,10 @@ before(() => {
   symlinkSync('one', `${rootfs}/srv/link`);
   writeFileSync(systemPolicy, policyText);
   install();
-  const file = { version: '1.0.0', hook, when: { always: true }, stages: ['createRuntime', 'poststop'] };
-  writeFileSync(`${hooks}/jailrun.json`, JSON.stringify(file));
 });
 after(() => {
   rmSync(systemPolicy);
-  say('umount', '-l', rootfs);
-  say('umount', '-l', '/var/lib/containers');
+  ground.cleanUp();
   uninstall();
 });
 afterEach(async () => {
@@ -213,7 +123,7 @@ for (const engine of [runc, podman])
     });
     test('may do what its role permits and is denied the rest, as the launcher’s is', async () => {
       forgetNode();
-      engine.start('held', `{ ${script}; } > /tmp/said 2>&1; sleep 1000`);
+      engine.start('held', `{ ${script}; } > /tmp/said 2>&1; sleep 1000`, held);
       try {
         await until(() => pods()[0]?.processes.some(({ command }) => command === 'sleep 1000') === true);
         assert.equal(hasNodeRun(), false);
@@ -270,7 +180,7 @@ for (const engine of [runc, podman])
       };
       const look = async (id: string): Promise<[unknown, unknown, boolean]> => {
         forgetNode();
-        engine.start(id, 'sleep 1000');
+        engine.start(id, 'sleep 1000', held);
         try {
           await until(() => pods()[0]?.processes.some(({ command }) => command === 'sleep 1000') === true);
           const node = hasNodeRun();
@@ -336,7 +246,13 @@ describe('the launcher is asked again', () => {
   test('for a container with a mount more', () => {
     const mounts = [...ownHostname('more'), { destination: '/mnt', type: 'tmpfs', source: 'none' }];
     forgetNode();
-    const { stdout } = say('runc', 'run', '--bundle', bundle('more', quiet, held, { mounts }), 'more');
+    const { stdout } = say(
+      'runc',
+      'run',
+      '--bundle',
+      ground.bundle('runc', 'more', quiet, held, { mounts }),
+      'more',
+    );
     assert.deepEqual([stdout, hasNodeRun()], ['publicone', true]);
     assert.equal(begins(runc, quiet)[1], false);
   });
@@ -360,7 +276,7 @@ describe('the launcher is asked again', () => {
     assert.equal(begins(runc, quiet)[1], false);
   });
   test('for a container whose cgroup holds the hook, which it refuses', () => {
-    const path = bundle('crowded', 'echo ran');
+    const path = ground.bundle('runc', 'crowded', 'echo ran', held);
     const config = JSON.parse(readFileSync(`${path}/config.json`, 'utf8'));
     config.linux.cgroupsPath = '/crowded';
     writeFileSync(`${path}/config.json`, JSON.stringify(config));
@@ -461,11 +377,7 @@ test('containers of two images in turn need no node', async () => {
   const layers = `lowerdir=/,upperdir=${disk}/other/upper,workdir=${disk}/other/work`;
   assert.equal(say('mount', '-t', 'overlay', 'other', '-o', layers, root).status, 0);
   writeFileSync(`${root}/srv/public`, 'other');
-  const other: Engine = {
-    ...runc,
-    run: (id, what, annotations) =>
-      say('runc', 'run', '--bundle', bundle(id, what, annotations, { mounts: ownHostname(id), root }), id),
-  };
+  const other = ground.alone('runc', (id) => ({ mounts: ownHostname(id), root }));
   try {
     const read = 'cat /srv/public';
     for (const engine of [runc, other]) await until(() => !begins(engine, read)[1], 120);
@@ -488,7 +400,7 @@ describe('many remembered containers', () => {
   test('at once leave nothing, and need no node', async () => {
     forgetNode();
     const all = Array.from({ length: 6 }, (_, i) => `at-once-${i}`);
-    for (const id of all) runc.start(id, 'sleep 1000');
+    for (const id of all) runc.start(id, 'sleep 1000', held);
     try {
       const begun = (): string[] =>
         pods().flatMap(({ processes }) => processes.map(({ command }) => command));
