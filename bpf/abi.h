@@ -20,7 +20,7 @@ typedef unsigned long long __u64;
 #endif
 
 enum jr_limit {
-	JR_LAYOUT = 9,
+	JR_LAYOUT = 10,
 	JR_MAX_PODS = 32768,
 	JR_MAX_ROLES = 32768,
 	JR_MAX_DEPTH = 128, /* components between a file and its super block's root */
@@ -445,8 +445,8 @@ struct jr_container {
 	__u32 root_device;
 	__u32 runtime_generation;
 	__u32 root_generation;
-	__u32 runtime_mounts; /* a mount namespace's inode in nsfs */
-	__u32 host_mounts;
+	__u64 runtime_mounts; /* a mount namespace, as mounts_number() tells it */
+	__u64 host_mounts;
 };
 
 /* watched_names: the pod that a cgroup enrolls into as soon as it is made, by its parent's id and its name.
@@ -460,6 +460,7 @@ struct jr_cgroup_name {
 struct jr_described {
 	__u64 inode;
 	__u64 parent;
+	__u64 mounts; /* of a namespace in nsfs: the number of this mount namespace; 0: it is no namespace */
 	__u32 device;
 	__u32 generation;
 	__u32 parent_generation;

@@ -316,6 +316,9 @@ int jr_describe_files(struct bpf_iter__task_file *context)
 	described.generation = inode->i_generation;
 	described.parent = BPF_CORE_READ(dentry, d_parent, d_inode, i_ino);
 	described.parent_generation = BPF_CORE_READ(dentry, d_parent, d_inode, i_generation);
+	/* The inode of a namespace has its ns_common (fs/nsfs.c), with which a mnt_namespace begins. */
+	if (inode->i_sb->s_magic == NSFS_MAGIC)
+		described.mounts = mounts_number(inode->i_private);
 	bpf_probe_read_kernel_str(described.name, sizeof(described.name), dentry->d_name.name);
 	bpf_seq_write(output, &described, sizeof(described));
 	return 0;

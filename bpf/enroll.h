@@ -146,12 +146,23 @@ static __always_inline bool has_runtime_root(struct task_struct *task, const str
 		generation != container->root_generation);
 }
 
+/*
+ * The number of a mount namespace, which no other one ever has. Its inode in nsfs has another one, which goes
+ * to a new namespace as soon as it is free (proc_alloc_inum() takes the lowest).
+ */
+static __always_inline __u64 mounts_number(const struct mnt_namespace *mounts)
+{
+	if (bpf_core_field_exists(struct mnt_namespace___numbered, seq))
+		return BPF_CORE_READ((const struct mnt_namespace___numbered *)mounts, seq);
+	return BPF_CORE_READ((const struct ns_common___numbered *)&mounts->ns, ns_id);
+}
+
 /* The pod of the container in whose cgroup, or below it, the running task executes a program; 0: none. */
 static __noinline __u64 container_pod(struct task_struct *self)
 {
 	struct container_search search = {.cgroup = BPF_CORE_READ(self, cgroups, dfl_cgrp)};
 	struct jr_container *container;
-	__u32 mounts;
+	__u64 mounts;
 
 	bpf_loop(CGROUP_LEVELS, look_for_container, &search, 0);
 	container = bpf_map_lookup_elem(&containers, &search.found);
@@ -161,7 +172,7 @@ static __noinline __u64 container_pod(struct task_struct *self)
 		container->begun = 1;
 		return container->pod;
 	}
-	mounts = BPF_CORE_READ(self, nsproxy, mnt_ns, ns.inum);
+	mounts = mounts_number(BPF_CORE_READ(self, nsproxy, mnt_ns));
 	if (!container->begun || mounts == container->runtime_mounts || mounts == container->host_mounts)
 		return 0;
 	return container->pod;

@@ -254,6 +254,7 @@ struct inode {
 	unsigned long i_ino;
 	__u32 i_generation;
 	struct super_block *i_sb;
+	void *i_private;
 };
 
 struct upid {
@@ -319,8 +320,17 @@ struct ns_common {
 	unsigned int inum;
 };
 
+/* From 6.18 on; before, mount namespaces alone were numbered. */
+struct ns_common___numbered {
+	__u64 ns_id;
+};
+
 struct mnt_namespace {
 	struct ns_common ns;
+};
+
+struct mnt_namespace___numbered {
+	__u64 seq;
 };
 
 struct nsproxy {

@@ -351,22 +351,12 @@ static bool is_absent(int map, const void *key)
 	return absent;
 }
 
-static bool find_mount_namespace(const char *process, __u32 *number)
-{
-	struct stat state;
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%s/ns/mnt", process);
-	if (stat(path, &state) < 0)
-		return false;
-	*number = state.st_ino;
-	return true;
-}
-
 /* What the kernel has for the container and its runtime, by which it tells one from the other. */
 static bool identify(struct beginning *beginning)
 {
 	struct jr_container *entry = &beginning->entry;
+	int ours = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	int host = open("/proc/1/ns/mnt", O_RDONLY | O_CLOEXEC);
 	int self = syscall(SYS_pidfd_open, getpid(), 0);
 	size_t size, at;
 	char *bytes = self < 0 ? NULL : iterate("jr_describe_files", self, &size);
@@ -375,7 +365,7 @@ static bool identify(struct beginning *beginning)
 	if (self >= 0)
 		close(self);
 	if (!bytes)
-		return false;
+		goto out;
 	for (at = 0; at + sizeof(struct jr_described) <= size; at += sizeof(struct jr_described)) {
 		struct jr_described file;
 
@@ -390,11 +380,19 @@ static bool identify(struct beginning *beginning)
 			entry->runtime_device = file.device;
 			entry->runtime_generation = file.generation;
 			found |= 2;
+		} else if (file.fd == (__u32)ours) {
+			entry->runtime_mounts = file.mounts;
+		} else if (file.fd == (__u32)host) {
+			entry->host_mounts = file.mounts;
 		}
 	}
 	free(bytes);
-	return found == 3 && find_mount_namespace("self", &entry->runtime_mounts) &&
-	       find_mount_namespace("1", &entry->host_mounts);
+out:
+	if (ours >= 0)
+		close(ours);
+	if (host >= 0)
+		close(host);
+	return found == 3 && entry->runtime_mounts && entry->host_mounts;
 }
 
 /* All that is asked before anything is made. */

@@ -6,7 +6,7 @@ function put(bytes: Uint8Array, at: number, length: number, value: Uint8Array): 
 }
 
 export const Limit = {
-  LAYOUT: 9,
+  LAYOUT: 10,
   MAX_PODS: 32768,
   MAX_ROLES: 32768,
   MAX_DEPTH: 128,
@@ -524,13 +524,13 @@ export interface Container {
   rootDevice: number;
   runtimeGeneration: number;
   rootGeneration: number;
-  runtimeMounts: number;
-  hostMounts: number;
+  runtimeMounts: bigint;
+  hostMounts: bigint;
 }
 export const Container = {
-  size: 56,
+  size: 64,
   encode(value: Container): Uint8Array {
-    const bytes = new Uint8Array(56);
+    const bytes = new Uint8Array(64);
     const view = new DataView(bytes.buffer);
     view.setBigUint64(0, value.pod, true);
     view.setBigUint64(8, value.begun, true);
@@ -540,12 +540,12 @@ export const Container = {
     view.setUint32(36, value.rootDevice, true);
     view.setUint32(40, value.runtimeGeneration, true);
     view.setUint32(44, value.rootGeneration, true);
-    view.setUint32(48, value.runtimeMounts, true);
-    view.setUint32(52, value.hostMounts, true);
+    view.setBigUint64(48, value.runtimeMounts, true);
+    view.setBigUint64(56, value.hostMounts, true);
     return bytes;
   },
   decode(bytes: Uint8Array): Container {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, 56);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 64);
     return {
       pod: view.getBigUint64(0, true),
       begun: view.getBigUint64(8, true),
@@ -555,8 +555,8 @@ export const Container = {
       rootDevice: view.getUint32(36, true),
       runtimeGeneration: view.getUint32(40, true),
       rootGeneration: view.getUint32(44, true),
-      runtimeMounts: view.getUint32(48, true),
-      hostMounts: view.getUint32(52, true),
+      runtimeMounts: view.getBigUint64(48, true),
+      hostMounts: view.getBigUint64(56, true),
     };
   },
 } as const;
@@ -586,6 +586,7 @@ export const CgroupName = {
 export interface Described {
   inode: bigint;
   parent: bigint;
+  mounts: bigint;
   device: number;
   generation: number;
   parentGeneration: number;
@@ -593,29 +594,31 @@ export interface Described {
   name: Uint8Array;
 }
 export const Described = {
-  size: 152,
+  size: 160,
   encode(value: Described): Uint8Array {
-    const bytes = new Uint8Array(152);
+    const bytes = new Uint8Array(160);
     const view = new DataView(bytes.buffer);
     view.setBigUint64(0, value.inode, true);
     view.setBigUint64(8, value.parent, true);
-    view.setUint32(16, value.device, true);
-    view.setUint32(20, value.generation, true);
-    view.setUint32(24, value.parentGeneration, true);
-    view.setUint32(28, value.fd, true);
-    put(bytes, 32, 120, value.name);
+    view.setBigUint64(16, value.mounts, true);
+    view.setUint32(24, value.device, true);
+    view.setUint32(28, value.generation, true);
+    view.setUint32(32, value.parentGeneration, true);
+    view.setUint32(36, value.fd, true);
+    put(bytes, 40, 120, value.name);
     return bytes;
   },
   decode(bytes: Uint8Array): Described {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, 152);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 160);
     return {
       inode: view.getBigUint64(0, true),
       parent: view.getBigUint64(8, true),
-      device: view.getUint32(16, true),
-      generation: view.getUint32(20, true),
-      parentGeneration: view.getUint32(24, true),
-      fd: view.getUint32(28, true),
-      name: new Uint8Array(bytes.subarray(32, 152)),
+      mounts: view.getBigUint64(16, true),
+      device: view.getUint32(24, true),
+      generation: view.getUint32(28, true),
+      parentGeneration: view.getUint32(32, true),
+      fd: view.getUint32(36, true),
+      name: new Uint8Array(bytes.subarray(40, 160)),
     };
   },
 } as const;

@@ -3,7 +3,6 @@
 // in the cgroup, but has not changed its root directory yet (OCI runtime specification, "POSIX-platform Hooks").
 import { closeSync, constants, openSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import type { Executable } from '../abi.js';
 import { type FileSystem, linkReader } from '../profiles/load.js';
 import { type ReadLink, toByteString } from '../profiles/locate.js';
 import { type Mount, mountsBelow, parseMountinfo } from '../profiles/mounts.js';
@@ -110,17 +109,17 @@ export class NewContainer {
   identify(kernel: Kernel): ContainerIdentity {
     const self = addon.pidfdOpen(process.pid) as number;
     const fds: number[] = [];
-    const identity = (path: string): Executable => {
-      const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
+    const describe = (path: string, flags = constants.O_DIRECTORY) => {
+      const fd = openSync(path, constants.O_RDONLY | flags);
       fds.push(fd);
-      return kernel.describeFile(fd, self).file;
+      return kernel.describeFile(fd, self);
     };
     try {
       return {
-        runtime: identity(`/proc/${this.#pid}/root`),
-        root: identity(this.#seen),
-        runtimeMounts: mountNamespace('self'),
-        hostMounts: mountNamespace('1'),
+        runtime: describe(`/proc/${this.#pid}/root`).file,
+        root: describe(this.#seen).file,
+        runtimeMounts: describe('/proc/self/ns/mnt', 0).mounts,
+        hostMounts: describe('/proc/1/ns/mnt', 0).mounts,
       };
     } finally {
       for (const fd of [...fds, self]) closeSync(fd);
@@ -141,9 +140,6 @@ export class NewContainer {
     throw unreadable(`no mount of its runtime’s has its root directory ${printable(this.#root)}`);
   }
 }
-
-/** An inode of nsfs, which holds the namespace's `ns.inum` (fs/nsfs.c). */
-const mountNamespace = (process: string): number => statSync(`/proc/${process}/ns/mnt`).ino;
 
 const ended = (id: string, pid: number): JailrunError =>
   new JailrunError(

@@ -70,15 +70,16 @@ export interface WatchedCgroup {
   name: string;
 }
 
-/** A pod's entries in the maps `pods` and `pod_counters`. */
-/** What tells a container from the runtime that works in its cgroup. The mount namespaces are inodes of nsfs. */
+/** What tells a container from the runtime that works in its cgroup. */
 export interface ContainerIdentity {
   runtime: Executable;
   root: Executable;
-  runtimeMounts: number;
-  hostMounts: number;
+  /** A mount namespace’s number, as describeFile() tells it. */
+  runtimeMounts: bigint;
+  hostMounts: bigint;
 }
 
+/** A pod's entries in the maps `pods` and `pod_counters`. */
 export interface PodEntry extends Counters {
   id: bigint;
   /** The digest of the role that holds it. */
@@ -429,14 +430,18 @@ export class Kernel {
     this.#countEnrollments();
   }
 
-  /** What the open file `fd` of this process is in the map `executables`: itself, and its place. */
-  describeFile(fd: number, self: number): { file: Executable; place: Executable } {
+  /**
+   * What the open file `fd` of this process is in the map `executables`: itself, and its place. And of a mount
+   * namespace its number, which no other one ever has; 0 for another file.
+   */
+  describeFile(fd: number, self: number): { file: Executable; place: Executable; mounts: bigint } {
     const found = decodeAll(Described, this.#iterate('jr_describe_files', self)).find((one) => one.fd === fd);
     if (!found) throw new Error(`descriptor ${fd} is not among those of this process`);
-    const { device, inode, generation, parent, parentGeneration, name } = found;
+    const { device, inode, generation, parent, parentGeneration, name, mounts } = found;
     return {
       file: { device, inode, generation, name: new Uint8Array() },
       place: { device, inode: parent, generation: parentGeneration, name: name.subarray(0, name.indexOf(0)) },
+      mounts,
     };
   }
 

@@ -1,7 +1,8 @@
 // Containers are jailed by the OCI hook: under podman, which finds it in a directory of hooks, and under crun and
 // runc alone, which find it in the bundle.
 import assert from 'node:assert/strict';
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -306,6 +307,43 @@ describe('a container', () => {
       } finally {
         engine.stop(id);
       }
+    }
+  });
+
+  test('that has got the number of its runtime’s mount namespace, which has ended, does so, too', async () => {
+    const given = { destination: '/host', type: 'bind', source: '/', options: ['rbind', 'rprivate'] };
+    const capabilities = ['CAP_SYS_ADMIN', 'CAP_SYS_CHROOT'];
+    const script = `number=/host${area}/number; space=/proc/self/ns/mnt
+      until test -e $number; do sleep 0.1; done
+      if test "$(readlink $space)" != "$(cat $number)"; then
+        unshare -m sleep 2000 &
+        while test "$(readlink /proc/$!/ns/mnt)" = "$(readlink $space)"; do :; done
+        if test "$(readlink /proc/$!/ns/mnt)" = "$(cat $number)"; then kill $!; wait; fi
+        exec unshare -m sh /host${area}/turn
+      fi
+      cd /host && pivot_root . mnt && exec sleep 1000`;
+    writeFileSync(`${area}/turn`, script);
+    const engine = ground.alone('crun', () => ({ mounts: [given], capabilities }));
+    const id = 'counted';
+    const bundle = ground.bundle(
+      'crun',
+      id,
+      script,
+      { 'io.jailrun.role': 'turner' },
+      { mounts: [given], capabilities },
+    );
+    const start = `readlink /proc/self/ns/mnt > ${area}/draft; exec crun run -d --bundle ${bundle} ${id}`;
+    const { status } = spawnSync('unshare', ['-m', 'sh', '-c', start], { stdio: 'ignore' });
+    assert.equal(status, 0);
+    renameSync(`${area}/draft`, `${area}/number`);
+    try {
+      await until(() => pods()[0]?.processes.some(({ command }) => command === 'sleep 1000') === true);
+      const { stdout, stderr } = engine.exec(id, `cat ${hostFile}; exec bash -c '< /dev/tcp/127.0.0.1/9'`);
+      assert.equal(stdout, 'host', 'it has the root directory of the host');
+      assert.match(stderr, /Permission denied/);
+    } finally {
+      engine.stop(id);
+      rmSync(`${area}/number`);
     }
   });
 
