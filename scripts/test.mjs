@@ -5,6 +5,8 @@
 //                                         the random tests with more operations than 3000, from another seed
 // npm test -- test/vm/reload.test.ts --reloads 1000
 //                                         so many reloads while fifty pods fork, and not only three
+// npm test -- test/vm/fast-containers.test.ts --starts 1000
+//                                         so many containers one after the other, and not only forty
 // npm test -- test/vm/crash.test.ts --steps all
 //                                         kills jailrun at every step, and not only at the first and last of a kind
 //
@@ -185,6 +187,7 @@ await main(async () => {
       operations: { type: 'string' },
       seed: { type: 'string' },
       reloads: { type: 'string' },
+      starts: { type: 'string' },
       steps: { type: 'string' },
     },
   });
@@ -195,6 +198,7 @@ await main(async () => {
       fileSeconds,
       Number(values.operations ?? 0) / 10,
       4 * Number(values.reloads ?? 0),
+      4 * Number(values.starts ?? 0),
       values.steps === 'all' ? 7200 : 0,
     ),
     env: {
@@ -202,6 +206,7 @@ await main(async () => {
       ...(values.seed && { JAILRUN_SEED: values.seed }),
       ...(values.steps && { JAILRUN_STEPS: values.steps }),
       ...(values.reloads && { JAILRUN_RELOADS: values.reloads }),
+      ...(values.starts && { JAILRUN_STARTS: values.starts }),
     },
   };
   const kernels = values.kernel ? [values.kernel] : series;

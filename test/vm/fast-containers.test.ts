@@ -415,8 +415,10 @@ describe('many remembered containers', () => {
       [false, false],
     );
   });
-  test('one after the other leave no more roles than stay idle', () => {
-    for (let i = 0; i < 40; i++) assert.equal(begins(runc, 'exit 7')[0].status, 7);
+  test('one after the other leave nothing, and no more roles than stay idle', () => {
+    const starts = Number(process.env.JAILRUN_STARTS ?? 40);
+    for (let i = 0; i < starts; i++) assert.equal(begins(runc, 'exit 7')[0].status, 7);
+    assert.deepEqual([mapSize('containers'), mapSize('pods'), readdirSync(states)], [0, 0, []]);
     assert.ok(mapSize('roles') <= 66, String(mapSize('roles')));
     assert.deepEqual([mapSize('role_rules') <= 66, mapSize('role_globs') <= 66], [true, true]);
   });
