@@ -81,15 +81,11 @@ export async function attach(): Promise<AttachReport> {
   const before = openPins();
   const found = before && describeAttached(before);
   before?.close();
-  const kernel = attachPrograms();
-  try {
-    removeDeadPods(kernel);
-    const enrolled = applyEnrollments(kernel, await planEnrollments(kernel, sourcesHere(undefined)));
-    const already = found !== undefined;
-    return { ...describeAttached(kernel), already, renewed: already && !found.current, enrolled };
-  } finally {
-    kernel.close();
-  }
+  using kernel = attachPrograms();
+  removeDeadPods(kernel);
+  const enrolled = applyEnrollments(kernel, await planEnrollments(kernel, sourcesHere(undefined)));
+  const already = found !== undefined;
+  return { ...describeAttached(kernel), already, renewed: already && !found.current, enrolled };
 }
 
 /**
@@ -114,29 +110,25 @@ function openPinsToRemove(): Kernel | undefined {
 
 /** What is attached, which pods live, and how full the kernel's maps are. */
 export function status(): StatusReport {
-  const kernel = openPins();
-  try {
-    if (kernel) removeDeadPods(kernel);
-    const counters = new Map(kernel?.listPods().map((pod) => [pod.id, pod]));
-    const pods = listPods().map(({ name, role, command, cgroup, enrolls, id }): PodStatus => {
-      const { denials = 0n, lost = 0n } = (id !== undefined && counters.get(id)) || {};
-      const counts = { denials: Number(denials), lost: Number(lost) };
-      return { name, role, command, cgroup, ...(enrolls && { enrolls }), id: String(id ?? ''), ...counts };
-    });
-    return {
-      version: 1,
-      type: 'status',
-      jailrun: { version: jailrunVersion(), layout: Limit.LAYOUT, build: ownBuild() ?? null },
-      attached: kernel ? describeAttached(kernel) : null,
-      pods,
-      maps: kernel ? readMaps() : [],
-      lost: pods.reduce((sum, { lost }) => sum + lost, 0),
-      missed: kernel?.missed() ?? 0,
-      refused: kernel?.refused() ?? 0,
-    };
-  } finally {
-    kernel?.close();
-  }
+  using kernel = openPins();
+  if (kernel) removeDeadPods(kernel);
+  const counters = new Map(kernel?.listPods().map((pod) => [pod.id, pod]));
+  const pods = listPods().map(({ name, role, command, cgroup, enrolls, id }): PodStatus => {
+    const { denials = 0n, lost = 0n } = (id !== undefined && counters.get(id)) || {};
+    const counts = { denials: Number(denials), lost: Number(lost) };
+    return { name, role, command, cgroup, ...(enrolls && { enrolls }), id: String(id ?? ''), ...counts };
+  });
+  return {
+    version: 1,
+    type: 'status',
+    jailrun: { version: jailrunVersion(), layout: Limit.LAYOUT, build: ownBuild() ?? null },
+    attached: kernel ? describeAttached(kernel) : null,
+    pods,
+    maps: kernel ? readMaps() : [],
+    lost: pods.reduce((sum, { lost }) => sum + lost, 0),
+    missed: kernel?.missed() ?? 0,
+    refused: kernel?.refused() ?? 0,
+  };
 }
 
 function describeAttached({ meta }: Kernel): AttachedReport {

@@ -73,9 +73,15 @@ export interface Detached {
  * JailrunError that says what this host lacks; then nothing has changed. HOST_REFUSES means that the kernel
  * forbids root to load BPF programs, LAYOUT that the maps of what is attached have another form.
  */
-export function attach(places: Places = hostPlaces, facts: HostFacts = readFacts()): Kernel {
+export function attach(places: Places = hostPlaces, given?: HostFacts): Kernel {
   refuseInJail();
-  for (const { error } of checkHost(places, facts)) if (error) throw error;
+  const requireHost = (): HostFacts => {
+    const facts = given ?? readFacts();
+    for (const { error } of checkHost(places, facts)) if (error) throw error;
+    return facts;
+  };
+  // Where programs are attached the host is asked only if others are to be: that takes as long as all the rest.
+  const found = existsSync(pinsOf(places)) ? undefined : requireHost();
   return withLock(places, () => {
     removeLeftovers(places);
     const attached = openPins(places);
@@ -83,7 +89,7 @@ export function attach(places: Places = hostPlaces, facts: HostFacts = readFacts
     // bpffs refuses names with a dot.
     const staging = join(places.bpffs, `jailrun-new-${process.pid}`);
     try {
-      pinAll(staging, chooseWay(facts), places, attached);
+      pinAll(staging, chooseWay(found ?? requireHost()), places, attached);
       // Until here no other process sees a pin; from here on it sees all of them.
       if (attached) addon.exchange(staging, pinsOf(places));
       else renameSync(staging, pinsOf(places));

@@ -98,7 +98,7 @@ export async function enroll(request: EnrollRequest): Promise<EnrollReport> {
   const sources = sourcesHere(request.policy);
   const stack = await findStack(request, sources, 'jailrun enroll --role NAME --pid N');
   const target = findTarget(request);
-  const kernel = await openOrAttach(target);
+  using kernel = await openOrAttach(target);
   return enrollTarget(kernel, { request, sources, stack, target });
 }
 
@@ -618,7 +618,7 @@ function openExecutable(text: string, mayCome: boolean): { path: string; fd: num
 
 /** Nothing more is enrolled in the pod; what is in it stays there. Throws a JailrunError NO_POD or USAGE. */
 export function unenroll(wanted: string): string {
-  const kernel = openPins();
+  using kernel = openPins();
   if (kernel) removeDeadPods(kernel);
   const pod = kernel && findPod(wanted);
   if (!pod) throw new JailrunError('NO_POD', `No pod ${printable(wanted)} lives. See: jailrun ps`);

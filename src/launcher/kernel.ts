@@ -275,6 +275,10 @@ export class Kernel {
     this.#fds.clear();
   }
 
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
   /**
    * Makes a pod: from here on a task that executes a program in the cgroup `id` is enrolled in it. The
    * enrollment comes last, so an enrolled task always finds its role. `keep` is how many of its denials

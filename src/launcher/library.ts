@@ -10,6 +10,7 @@ import type { Detached } from './attach.js';
 import * as checking from './check.js';
 import * as enrolling from './enroll.js';
 import * as asking from './explain.js';
+import * as living from './ps.js';
 import * as reloading from './reload.js';
 import { type RoleChoice, stackOptions } from './start.js';
 
@@ -19,6 +20,7 @@ export type { CheckedRole, CheckReport, ProblemReport, RoleReport } from './chec
 export type { EnrollReport } from './enroll.js';
 export { JailrunError } from './error.js';
 export type { OperationName, VerdictReport } from './explain.js';
+export type { PodReport, ProcessReport } from './ps.js';
 export type { EnrollmentReport, OwnerReport, ReloadEntry, ReloadReport, ReloadRequest } from './reload.js';
 export type { DenialReport } from './report.js';
 export { type Outcome, type RoleChoice, type Run, type RunRequest, run, type StreamOption } from './start.js';
@@ -85,6 +87,19 @@ export async function enroll(request: EnrollRequest): Promise<enrolling.EnrollRe
 /** Enrolls nothing more in a pod of enroll(), by its name; what is in it stays there. Rejects with NO_POD or USAGE. */
 export async function unenroll(pod: string): Promise<void> {
   enrolling.unenroll(pod);
+}
+
+/** The pods that live, with their processes, as `jailrun ps --json` tells them. */
+export async function pods(): Promise<living.PodReport[]> {
+  return living.describePods();
+}
+
+/**
+ * Kills every process of the pod with this name or number, or of the only one whose name begins so, and resolves to
+ * the pod's name. Rejects with a JailrunError NO_POD, USAGE or STILL_LIVES.
+ */
+export async function kill(pod: string): Promise<string> {
+  return living.kill(pod);
 }
 
 /**

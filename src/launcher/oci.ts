@@ -56,21 +56,17 @@ async function begin(state: RuntimeState): Promise<void> {
   const request = requestOf(state, await containersInUse(sources, notes));
   if (!request) return rememberFree(notes);
   const stack = await findStack(request, sources, `${roleAnnotation}: NAME`, notes);
-  const kernel = openPins() ?? (await import('./attach.js')).attach();
-  try {
-    const container = new NewContainer(state, kernel, notes);
-    const target = targetOf(container);
-    const compileFor = (mounts: readonly Mount[]): CompiledRole =>
-      compileHere(stack, mounts, container.view.readLink);
-    const remember = (made: MadePod): void => {
-      // Values of variables are each container's own.
-      if (request.var.length === 0) rememberContainer(notes, kernel, container.place, made, compileFor);
-    };
-    if (isEnrolled(container, kernel)) target.close();
-    else enrollTarget(kernel, { request, sources, stack, target, remember });
-  } finally {
-    kernel.close();
-  }
+  using kernel = openPins() ?? (await import('./attach.js')).attach();
+  const container = new NewContainer(state, kernel, notes);
+  const target = targetOf(container);
+  const compileFor = (mounts: readonly Mount[]): CompiledRole =>
+    compileHere(stack, mounts, container.view.readLink);
+  const remember = (made: MadePod): void => {
+    // Values of variables are each container's own.
+    if (request.var.length === 0) rememberContainer(notes, kernel, container.place, made, compileFor);
+  };
+  if (isEnrolled(container, kernel)) target.close();
+  else enrollTarget(kernel, { request, sources, stack, target, remember });
 }
 
 /** What holds the container; undefined where the policies let it run without a jail. */
@@ -151,7 +147,7 @@ function isEnrolled({ place }: NewContainer, kernel: Kernel): boolean {
 
 /** Says what was denied, and removes the pod. A process that somebody has moved elsewhere keeps it. */
 function end({ id }: RuntimeState): void {
-  const kernel = openPins();
+  using kernel = openPins();
   if (!kernel) return;
   for (const pod of listPods()) {
     if (pod.container?.id !== id || pod.id === undefined) continue;
@@ -163,7 +159,6 @@ function end({ id }: RuntimeState): void {
     noteEnrolled(pod.statePath, false);
   }
   removeDeadPods(kernel);
-  kernel.close();
 }
 
 /** A message's level, and who it is from (syslog(3)): an error of a daemon's. */

@@ -42,8 +42,9 @@ export function ps(json: boolean): void {
   process.stdout.write(lines.map((line) => `${line}\n`).join(''));
 }
 
-function describePods(): PodReport[] {
-  const kernel = openPins();
+/** The pods that live, with their processes. */
+export function describePods(): PodReport[] {
+  using kernel = openPins();
   if (!kernel) return [];
   removeDeadPods(kernel);
   const counters = new Map(kernel.listPods().map((entry) => [entry.id, entry]));
@@ -111,7 +112,7 @@ const attempts = 100;
  * the pod's name. Throws a JailrunError NO_POD.
  */
 export async function kill(wanted: string): Promise<string> {
-  const kernel = openPins();
+  using kernel = openPins();
   if (kernel) removeDeadPods(kernel);
   const pod = kernel && findPod(wanted);
   if (!pod) throw new JailrunError('NO_POD', `No pod ${printable(wanted)} lives. See: jailrun ps`);

@@ -55,7 +55,7 @@ interface Change {
  * is wrong and in which pods; then nothing has changed.
  */
 export async function reload({ dryRun }: ReloadRequest = {}): Promise<ReloadEntry[]> {
-  const kernel = openPins();
+  using kernel = openPins();
   if (kernel) removeDeadPods(kernel);
   const changes = kernel ? await planChanges(kernel) : [];
   const enrollments = kernel && (await planEnrollments(kernel, sourcesHere(undefined)));

@@ -255,10 +255,8 @@ class Running implements Run {
   /** What a supervisor leaves that was killed. */
   async #clear(): Promise<void> {
     if (this.#pod) await killPod(this.#pod.id);
-    const kernel = openPins();
-    if (!kernel) return;
-    removeDeadPods(kernel);
-    kernel.close();
+    using kernel = openPins();
+    if (kernel) removeDeadPods(kernel);
   }
 
   /** Reads what the front says, a line of JSON each. That is bounded: it reports 256 denials at most. */

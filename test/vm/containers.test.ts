@@ -6,8 +6,8 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, wri
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Ground, pods, say } from './engines.js';
-import { attach, jailrun, leave, mapSize, until } from './jail.js';
+import { Ground, say } from './engines.js';
+import { attach, jailrun, leave, mapSize, pods, until } from './jail.js';
 import { fault, parseSteps } from './steps.js';
 
 const ground = new Ground('/mnt/ext4/containers', jailrun);

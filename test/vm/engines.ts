@@ -3,8 +3,6 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import type { PodReport } from '../../src/launcher/ps.js';
-import { jailrun } from './jail.js';
 
 export interface Said {
   status: number | null;
@@ -13,12 +11,6 @@ export interface Said {
 }
 export const say = (program: string, ...words: string[]): Said =>
   spawnSync(program, words, { encoding: 'utf8', timeout: 120_000, killSignal: 'SIGKILL' });
-
-export const pods = (): PodReport[] =>
-  say(jailrun, 'ps', '--json')
-    .stdout.split('\n')
-    .filter((line) => line !== '')
-    .map((line) => JSON.parse(line));
 
 export interface Engine {
   name: string;

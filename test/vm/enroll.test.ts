@@ -17,8 +17,7 @@ import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { EnrollReport } from '../../src/launcher/enroll.js';
-import type { PodReport } from '../../src/launcher/ps.js';
-import { attach, jailrun, leave, root, until, writePolicy } from './jail.js';
+import { attach, endPods, jailrun, leave, pods, root, until, writePolicy } from './jail.js';
 
 const area = '/run/jailrun-test/enroll';
 const secret = `${area}/secret`;
@@ -58,11 +57,6 @@ function enrolled(...words: string[]): EnrollReport {
   assert.equal(status, 0, stderr);
   return JSON.parse(stdout);
 }
-const pods = (): PodReport[] =>
-  say('ps', '--json')
-    .stdout.split('\n')
-    .filter((line) => line !== '')
-    .map((line) => JSON.parse(line));
 /** The pod that holds a process; undefined for none. */
 const podOf = (pid: number | undefined): string | undefined =>
   pods().find(({ processes }) => processes.some((one) => one.pid === pid))?.name;
@@ -114,13 +108,9 @@ before(() => {
 afterEach(async () => {
   writeFileSync(stop, '');
   for (const one of running.splice(0)) await one.end();
-  for (const { name } of pods()) {
-    say('unenroll', name);
-    say('kill', name);
-  }
+  await endPods();
   rmSync(marker, { force: true });
   rmSync(stop, { force: true });
-  await until(() => pods().length === 0);
 });
 after(() => {
   rmSync(area, { recursive: true });

@@ -15,8 +15,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
-import { type Engine, Ground, pods, type Said, say } from './engines.js';
-import { attach, jailrun, mapSize, until } from './jail.js';
+import { type Engine, Ground, type Said, say } from './engines.js';
+import { attach, jailrun, mapSize, pods, until } from './jail.js';
 import {
   area,
   forgetNode,

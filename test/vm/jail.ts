@@ -1,9 +1,12 @@
 // Running things jailed in the VM, and what they leave behind.
+import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { closeSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { addon } from '../../src/launcher/addon.js';
+import { listPods } from '../../src/launcher/pods.js';
+import { describePods, kill, type PodReport } from '../../src/launcher/ps.js';
 import type { DenialReport } from '../../src/launcher/report.js';
 
 export const root = join(import.meta.dirname, '../../..');
@@ -105,8 +108,20 @@ export function detach(): void {
  * most files take; where pods live on, they and the programs go, so that nothing of this file meets the next.
  */
 export function leave(): void {
-  const { stdout } = spawnSync(jailrun, ['status', '--json'], { encoding: 'utf8' });
-  if (!/"pods":\[\]/.test(stdout)) detach();
+  pods();
+  if (listPods().length > 0) detach();
+}
+
+/** What lives. It is asked here, and not of a jailrun that an emulated kernel would take a second to start. */
+export const pods: () => PodReport[] = describePods;
+
+/** Ends all pods but those of containers, which end with these. */
+export async function endPods(): Promise<void> {
+  for (const { name, enrolled } of listPods()) {
+    if (enrolled) spawnSync(jailrun, ['unenroll', name]);
+    await kill(name).catch((error) => assert.equal(error.code, 'NO_POD'));
+  }
+  await until(() => pods().length === 0);
 }
 
 const pin = (map: string): string => `/sys/fs/bpf/jailrun/maps/${map}`;

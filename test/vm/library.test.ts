@@ -366,6 +366,40 @@ describe('status', () => {
   });
 });
 
+describe('pods and kill', () => {
+  test('tell the processes of a pod, and end them', async () => {
+    const jailed = await run({ role, policy, name: 'living', command: ['sleep', '900'] });
+    const [pod] = await library.pods();
+    assert.deepEqual([pod?.name, pod?.processes[0]?.command], [jailed.pod.name, 'sleep 900']);
+    assert.equal(await library.kill('living'), jailed.pod.name);
+    assert.equal((await jailed.ended).signal, 'SIGKILL');
+    await assert.rejects(library.kill('living'), { code: 'NO_POD' });
+    assert.deepEqual(await library.pods(), []);
+  });
+});
+
+test('no function leaves a descriptor open in a program that goes on', async () => {
+  const child = spawn('/bin/sleep', ['900'], { stdio: 'ignore' });
+  const pid = child.pid ?? 0;
+  const actions = [
+    library.attach,
+    status,
+    reload,
+    library.pods,
+    () => library.enroll({ role, policy, pid }),
+    () => assert.rejects(library.enroll({ role, policy, pid }), { code: 'ENROLLED' }),
+    () => assert.rejects(library.unenroll('nobody'), { code: 'NO_POD' }),
+    () => library.kill('sleep'),
+    async () => (await run({ role, policy, command: ['true'] })).ended,
+  ];
+  const open = () => readdirSync('/proc/self/fd').length;
+  for (const action of actions) {
+    const before = open();
+    await action();
+    assert.equal(open(), before, String(action));
+  }
+});
+
 describe('another build of jailrun', () => {
   const other = '/tmp/other-build';
   before(() => {

@@ -21,7 +21,7 @@ import { after, afterEach, before, describe, test } from 'node:test';
 import { Denial, Hook, Operation, Reason } from '../../src/abi.js';
 import { addon } from '../../src/launcher/addon.js';
 import type { PodReport } from '../../src/launcher/ps.js';
-import { attach, detach, jailrun, mapSize, until, writePolicy } from './jail.js';
+import { attach, detach, jailrun, mapSize, pods, until, writePolicy } from './jail.js';
 
 const area = '/run/jailrun-test/xattr';
 const program = `${area}/reader`;
@@ -61,11 +61,6 @@ const sayBy = (policy: string, ...words: string[]): Said =>
     encoding: 'utf8',
     env: { ...process.env, JAILRUN_POLICY: writePolicy('xattr', policy) },
   });
-const pods = (): PodReport[] =>
-  sayBy(roles(), 'ps', '--json')
-    .stdout.split('\n')
-    .filter((line) => line !== '')
-    .map((line) => JSON.parse(line));
 function settle(policy: string): void {
   const { status, stderr } = sayBy(policy, 'reload');
   assert.equal(status, 0, stderr);
