@@ -36,6 +36,10 @@
 
 #include "../bpf/abi.h"
 
+extern "C" {
+#include "sha256.h"
+}
+
 namespace
 {
 
@@ -626,6 +630,16 @@ void SendPlan(const Napi::CallbackInfo &info)
 	Check(info.Env(), sent < 0 ? -errno : 0, "sendmsg");
 }
 
+/* What the front digests, it digests with the same code. */
+Napi::Value Sha256(const Napi::CallbackInfo &info)
+{
+	Napi::Uint8Array bytes = ToBytes(info[0], "bytes");
+	Napi::Uint8Array digest = Napi::Uint8Array::New(info.Env(), SHA256_SIZE);
+
+	sha256_bytes(bytes.Data(), bytes.ByteLength(), digest.Data());
+	return digest;
+}
+
 void ExitNow(const Napi::CallbackInfo &info)
 {
 	_exit(ToNumber(info[0], "status"));
@@ -950,6 +964,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports)
 	    Napi::PropertyDescriptor::Function(env, exports, "peerOf", PeerOf),
 	    Napi::PropertyDescriptor::Function(env, exports, "isListening", IsListening),
 	    Napi::PropertyDescriptor::Function(env, exports, "sendPlan", SendPlan),
+	    Napi::PropertyDescriptor::Function(env, exports, "sha256", Sha256),
 	    Napi::PropertyDescriptor::Function(env, exports, "exitNow", ExitNow),
 	});
 	exports.Set("BpfObject", BpfObject::Define(env));

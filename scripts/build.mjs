@@ -40,7 +40,13 @@ const steps = {
     run: buildFront,
   },
   addon: {
-    inputs: [['native', '.cc', '.gyp'], ['bpf/abi.h'], ['package-lock.json']],
+    inputs: [
+      ['native', '.cc', '.gyp'],
+      ['native/sha256.c'],
+      ['native/sha256.h'],
+      ['bpf/abi.h'],
+      ['package-lock.json'],
+    ],
     outputs: ['dist/jailrun.node'],
     run: buildAddon,
   },

@@ -1,6 +1,7 @@
 // The addon, as far as a host goes that loads no BPF program. What attaching does is tested in the VM.
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
@@ -208,6 +209,14 @@ test('a kernel file system can be read without a mount', () => {
     syscall: 'fsopen no-such-type',
   });
   assert.throws(() => addon.readUnmounted('proc', 'no/such/file'), { code: 'ENOENT' });
+});
+
+test('a digest is what node:crypto’s is, whatever fills its last block', () => {
+  for (let size = 0; size < 200; size++) {
+    const bytes = new Uint8Array(size).map((_, i) => i * 7 + size);
+    assert.deepEqual(Buffer.from(addon.sha256(bytes)), createHash('sha256').update(bytes).digest());
+  }
+  assert.throws(() => addon.sha256('text' as never), TypeError);
 });
 
 describe('a plan', () => {

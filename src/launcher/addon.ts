@@ -147,6 +147,8 @@ export interface Addon {
   isListening(fd: number): boolean;
   /** Sends one message with descriptors attached. */
   sendPlan(socket: number, bytes: Uint8Array, fds: number[]): void;
+  /** The SHA-256 digest (FIPS 180-4) of the bytes. */
+  sha256(bytes: Uint8Array): Uint8Array;
   /** _exit(2): node's own exit would reset the terminal, which may be the command's by now. */
   exitNow(status: number): never;
 }

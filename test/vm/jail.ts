@@ -1,10 +1,12 @@
 // Running things jailed in the VM, and what they leave behind.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { closeSync, mkdirSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { closeSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { addon } from '../../src/launcher/addon.js';
+import { openPins } from '../../src/launcher/kernel.js';
 import { listPods } from '../../src/launcher/pods.js';
 import { describePods, kill, type PodReport } from '../../src/launcher/ps.js';
 import type { DenialReport } from '../../src/launcher/report.js';
@@ -91,8 +93,13 @@ export function runActs(
   return { acts, denials: outcome.denials, stderr: outcome.stderr };
 }
 
-/** Attaches the programs; fails the test file where that fails. */
+/** Attaches the programs; fails the test file where that fails. What another file of tests has attached stays. */
 export function attach(): void {
+  using kernel = openPins();
+  const own = createHash('sha256')
+    .update(readFileSync(join(root, 'dist/jailrun.bpf.o')))
+    .digest();
+  if (kernel && own.subarray(0, kernel.meta.build.length).equals(kernel.meta.build)) return;
   const { status, stderr } = spawnSync(jailrun, ['attach'], { encoding: 'utf8' });
   if (status !== 0) throw new Error(stderr);
 }
@@ -171,9 +178,9 @@ export const fillMap = (map: string): void =>
  * Waits until `condition` holds; fails after a minute, or as many seconds as are said: two emulated kernels may share what
  * runs them.
  */
-export async function until(condition: () => boolean, seconds = 60): Promise<void> {
+export async function until(condition: () => boolean | Promise<boolean>, seconds = 60): Promise<void> {
   const end = Date.now() + seconds * 1000;
-  while (!condition()) {
+  while (!(await condition())) {
     if (Date.now() > end) throw new Error(`waited in vain for ${condition}`);
     await sleep(50);
   }

@@ -369,8 +369,11 @@ describe('status', () => {
 describe('pods and kill', () => {
   test('tell the processes of a pod, and end them', async () => {
     const jailed = await run({ role, policy, name: 'living', command: ['sleep', '900'] });
-    const [pod] = await library.pods();
-    assert.deepEqual([pod?.name, pod?.processes[0]?.command], [jailed.pod.name, 'sleep 900']);
+    const living = async () =>
+      (await library.pods()).map(({ name, processes }) => [name, ...processes.map(({ command }) => command)]);
+    // It is made before its command is jailed.
+    await until(async () => (await living()).flat().length > 1);
+    assert.deepEqual(await living(), [[jailed.pod.name, 'sleep 900']]);
     assert.equal(await library.kill('living'), jailed.pod.name);
     assert.equal((await jailed.ended).signal, 'SIGKILL');
     await assert.rejects(library.kill('living'), { code: 'NO_POD' });
