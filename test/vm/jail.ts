@@ -115,8 +115,12 @@ export function detach(): void {
  * most files take; where pods live on, they and the programs go, so that nothing of this file meets the next.
  */
 export function leave(): void {
-  pods();
-  if (listPods().length > 0) detach();
+  let isClean = false;
+  try {
+    isClean = pods().length === 0 && listPods().length === 0;
+  } finally {
+    if (!isClean) detach();
+  }
 }
 
 /** What lives. It is asked here, and not of a jailrun that an emulated kernel would take a second to start. */
