@@ -6,7 +6,7 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, wri
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Ground, say } from './engines.js';
+import { type Engine, Ground, say } from './engines.js';
 import { attach, jailrun, leave, mapSize, pods, until } from './jail.js';
 import { fault, parseSteps } from './steps.js';
 
@@ -292,27 +292,30 @@ describe('a container', () => {
     }
   });
 
+  const given = { destination: '/host', type: 'bind', source: '/', options: ['rbind', 'rprivate'] };
+  const powerful = { mounts: [given], capabilities: ['CAP_SYS_ADMIN', 'CAP_SYS_CHROOT'] };
+  const turner = { 'io.jailrun.role': 'turner' };
+  /** Once the container has the root directory of the host. */
+  async function assertHolds(engine: Engine, id: string): Promise<void> {
+    try {
+      await until(() => pods()[0]?.processes.some(({ command }) => command === 'sleep 1000') === true);
+      const { stdout, stderr } = engine.exec(id, `cat ${hostFile}; exec bash -c '< /dev/tcp/127.0.0.1/9'`);
+      assert.equal(stdout, 'host');
+      assert.match(stderr, /Permission denied/);
+    } finally {
+      engine.stop(id);
+    }
+  }
+
   test('that has made the host’s root directory its own holds who is brought into it', async () => {
-    const given = { destination: '/host', type: 'bind', source: '/', options: ['rbind', 'rprivate'] };
-    const capabilities = ['CAP_SYS_ADMIN', 'CAP_SYS_CHROOT'];
     for (const runtime of ['crun', 'runc']) {
-      const engine = ground.alone(runtime, () => ({ mounts: [given], capabilities }));
-      const id = `turned-${runtime}`;
-      engine.start(id, 'cd /host && pivot_root . mnt && exec sleep 1000', { 'io.jailrun.role': 'turner' });
-      try {
-        await until(() => pods()[0]?.processes.some(({ command }) => command === 'sleep 1000') === true);
-        const { stdout, stderr } = engine.exec(id, `cat ${hostFile}; exec bash -c '< /dev/tcp/127.0.0.1/9'`);
-        assert.equal(stdout, 'host', 'it has the root directory of the host');
-        assert.match(stderr, /Permission denied/);
-      } finally {
-        engine.stop(id);
-      }
+      const engine = ground.alone(runtime, () => powerful);
+      engine.start(`turned-${runtime}`, 'cd /host && pivot_root . mnt && exec sleep 1000', turner);
+      await assertHolds(engine, `turned-${runtime}`);
     }
   });
 
   test('that has got the number of its runtime’s mount namespace, which has ended, does so, too', async () => {
-    const given = { destination: '/host', type: 'bind', source: '/', options: ['rbind', 'rprivate'] };
-    const capabilities = ['CAP_SYS_ADMIN', 'CAP_SYS_CHROOT'];
     const script = `number=/host${area}/number; space=/proc/self/ns/mnt
       until test -e $number; do sleep 0.1; done
       if test "$(readlink $space)" != "$(cat $number)"; then
@@ -323,28 +326,11 @@ describe('a container', () => {
       fi
       cd /host && pivot_root . mnt && exec sleep 1000`;
     writeFileSync(`${area}/turn`, script);
-    const engine = ground.alone('crun', () => ({ mounts: [given], capabilities }));
-    const id = 'counted';
-    const bundle = ground.bundle(
-      'crun',
-      id,
-      script,
-      { 'io.jailrun.role': 'turner' },
-      { mounts: [given], capabilities },
-    );
-    const start = `readlink /proc/self/ns/mnt > ${area}/draft; exec crun run -d --bundle ${bundle} ${id}`;
-    const { status } = spawnSync('unshare', ['-m', 'sh', '-c', start], { stdio: 'ignore' });
-    assert.equal(status, 0);
+    const bundle = ground.bundle('crun', 'counted', script, turner, powerful);
+    const start = `readlink /proc/self/ns/mnt > ${area}/draft; exec crun run -d --bundle ${bundle} counted`;
+    assert.equal(spawnSync('unshare', ['-m', 'sh', '-c', start], { stdio: 'ignore' }).status, 0);
     renameSync(`${area}/draft`, `${area}/number`);
-    try {
-      await until(() => pods()[0]?.processes.some(({ command }) => command === 'sleep 1000') === true);
-      const { stdout, stderr } = engine.exec(id, `cat ${hostFile}; exec bash -c '< /dev/tcp/127.0.0.1/9'`);
-      assert.equal(stdout, 'host', 'it has the root directory of the host');
-      assert.match(stderr, /Permission denied/);
-    } finally {
-      engine.stop(id);
-      rmSync(`${area}/number`);
-    }
+    await assertHolds(ground.alone('crun'), 'counted');
   });
 
   test('of many, one after the other and at once, leaves nothing', async () => {
