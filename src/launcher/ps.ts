@@ -5,6 +5,7 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { addon } from './addon.js';
+import { isPopulated } from './cgroup.js';
 import { JailrunError } from './error.js';
 import { type Kernel, openPins } from './kernel.js';
 import { listPods, type PodState, removeDeadPods } from './pods.js';
@@ -106,6 +107,8 @@ function treeLines(processes: ProcessReport[]): string[] {
 
 /** How often a pod is killed whose processes fork; each time all of its cgroup dies at once. */
 const attempts = 100;
+/** What a cgroup that was killed may take to be empty. */
+const endMilliseconds = 1000;
 
 /**
  * Kills every process of the pod with this name or number, or of the only one whose name begins so, and returns
@@ -118,7 +121,7 @@ export async function kill(wanted: string): Promise<string> {
   if (!pod) throw new JailrunError('NO_POD', `No pod ${printable(wanted)} lives. See: jailrun ps`);
   let killed = 0;
   for (let i = 0; i < attempts; i++) {
-    if (pod.cgroup) killCgroup(pod.cgroup);
+    if (pod.cgroup) await killCgroup(pod.cgroup);
     const strays = (findProcesses(kernel).get(pod.id) ?? []).filter((pid) => describeProcess(pid));
     for (const pid of strays) killProcess(kernel, pid, pod.id);
     if (strays.length === 0) return pod.name;
@@ -146,12 +149,14 @@ export function findPod(wanted: string): (PodState & { id: bigint }) | undefined
 }
 
 /** A cgroup that is gone has no process left. */
-function killCgroup(cgroup: string): void {
+async function killCgroup(cgroup: string): Promise<void> {
   try {
     writeFileSync(join(cgroup, 'cgroup.kill'), '1');
   } catch (error) {
     if (!['ENOENT', 'ENODEV'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
   }
+  // Who is killed lives on for a moment, and is no stray yet.
+  for (const end = Date.now() + endMilliseconds; isPopulated(cgroup) && Date.now() < end; ) await sleep(5);
 }
 
 /** A number that another process has got meanwhile is not this pod's. */
