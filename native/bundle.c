@@ -37,7 +37,7 @@ static const struct {
     {"launcher-main.js", 0644}, {"launcher.cjs", 0644},
     {"library.js", 0644},       {"roles.jsonl", 0644},
     {"tar.cjs", 0644},          {"toml.cjs", 0644},
-    {"yaml.cjs", 0644},
+    {"yaml.cache", 0644},       {"yaml.cjs", 0644},
 };
 enum { PROGRAMS = sizeof(programs) / sizeof(*programs) };
 

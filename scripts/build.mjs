@@ -71,7 +71,7 @@ const steps = {
       ['package.json'],
       ['package-lock.json'],
     ],
-    outputs: ['dist/launcher-main.cache'],
+    outputs: ['dist/launcher-main.cache', 'dist/yaml.cache'],
     run: cacheLauncher,
   },
   TypeScript: {

@@ -23,6 +23,7 @@ export const programs: Readonly<Record<string, { executable?: true }>> = {
   'roles.jsonl': {},
   'tar.cjs': {},
   'toml.cjs': {},
+  'yaml.cache': {},
   'yaml.cjs': {},
 };
 
