@@ -42,12 +42,11 @@ function requireCached(name) {
   return library;
 }
 
-const ends = [];
 const { dlopen } = process;
 process.dlopen = (module, path) => {
   dlopen.call(process, module, path);
   // The launcher's own end would come before this script's.
-  module.exports = Object.create(module.exports, { exitNow: { value: (status) => ends.push(status) } });
+  module.exports = Object.create(module.exports, { exitNow: { value: () => {} } });
 };
 const said = [];
 process.stdout.write = (text) => said.push(text) > 0;
@@ -68,7 +67,9 @@ roles:
 `,
 );
 const runs = [
-  ['explain', '--policy', policy, '--role', 'cached', '--var', 'site=a', 'read', '/etc/passwd'],
+  // It compiles the role also where the way to this directory is not safe enough for a policy.
+  ['check', policy],
+  ['explain', '--role', 'webserver', 'read', '/etc/passwd'],
   ['--role', 'no such role', '--', 'true'],
 ];
 process.on('beforeExit', () => {
@@ -81,8 +82,7 @@ process.on('beforeExit', () => {
 });
 process.once('exit', () => {
   rmSync(directory, { recursive: true });
-  // What fails on the way would leave most of it out.
-  if (!said[0]?.startsWith('allowed: ') || ends.join() !== '125')
-    throw new Error(`the launcher ends with ${ends} and says ${said.join('')}`);
+  // The host's own policies may be at fault, but this one is not; without it most would be left out.
+  if (!/\bcached \(id 800\)/.test(said.join(''))) throw new Error(`the launcher says ${said.join('')}`);
   for (const bundle of [launcher, yaml]) bundle.writeCache();
 });
