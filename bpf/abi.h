@@ -606,16 +606,16 @@ struct jr_plan {
 };
 
 /*
- * A remembered start: what the launcher leaves below /run/jailrun/starts when it has started a command with
- * --exec (src/launcher/remembered.ts), so that the front can do the same again without it, as long as all
- * that decided about it is as it was (native/remembered.c).
+ * A remembered start: what the launcher leaves below /run/jailrun/starts when it has made a pod for a command
+ * (src/launcher/remembered.ts), so that the front can do the same again without it, as long as all that
+ * decided about it is as it was (native/remembered.c).
  *
  * A struct jr_start; the first line of the pod's state file, with gaps where the cgroup, the name and the
  * command go, all in JSON's form; then one struct jr_sight after the other. Each part, and what follows the
  * struct in a sight, is filled up to four bytes with zeros.
  */
 enum jr_start_number {
-	JR_START_FORMAT = 1,    /* another one with each change of what follows, or of its meaning */
+	JR_START_FORMAT = 2,    /* another one with each change of what follows, or of its meaning */
 	JR_START_MAX = 1 << 24, /* bytes of such a file */
 };
 
@@ -626,7 +626,7 @@ struct jr_start {
 	__u32 checksum; /* FNV-1a of the bytes of the file's name, then of the 32-bit words behind this one */
 	__u64 role;     /* key of `roles` */
 	__u32 flags;    /* enum jr_task_flag */
-	__u32 plan;     /* flags of struct jr_plan */
+	__u32 plan;     /* flags of struct jr_plan, without JR_PLAN_EXEC */
 	/* Bytes of the text before each gap, and of that behind the last one. */
 	__u32 to_cgroup;
 	__u32 to_name;

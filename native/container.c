@@ -753,7 +753,7 @@ bool handle_container(const struct launcher *launcher)
 	size_t size;
 	bool done = false;
 
-	if (!is_usual_caller() || take_input(&bytes, &size) < 0)
+	if (policy_of_environment() || !is_usual_caller() || take_input(&bytes, &size) < 0)
 		return false;
 	if (bytes && read_state(bytes, size, &state) && open_maps(&maps))
 		done = state.stopped ? end(&state, &maps) : begin(&state, &maps, launcher);

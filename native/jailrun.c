@@ -222,11 +222,12 @@ static int run(int argc, char *argv[])
 			    "Install jailrun anew");
 	if (is_container_hook(argc, argv) && handle_container(&launcher))
 		return 0;
-	if (make_remembered_pod(&pod, &launcher, argc, argv))
-		return become_command(&caller, &pod, program, warmer, argv + pod.plan.command);
-	if (seems_given(arguments, "--exec"))
-		warmer = start_warming();
-	planned = prepare_pod(&launcher, argc, argv, &pod, &end);
+	planned = make_remembered_pod(&pod, &launcher, argc, argv);
+	if (!planned) {
+		if (seems_given(arguments, "--exec"))
+			warmer = start_warming();
+		planned = prepare_pod(&launcher, argc, argv, &pod, &end);
+	}
 	if (planned && pod.plan.flags & JR_PLAN_EXEC)
 		return become_command(&caller, &pod, program, warmer, argv + pod.plan.command);
 	stop_warming(warmer);

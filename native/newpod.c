@@ -37,7 +37,7 @@ static bool print_paths(struct names *names, struct pod *pod, const struct patte
 	char own[JR_PLAN_PATH];
 	int length;
 
-	if (!name_pod(names, pattern->command) || !find_own_cgroup(own))
+	if (!name_pod(names, pattern->name) || !find_own_cgroup(own))
 		return false;
 	strcpy(pod->plan.state, names->state);
 	length = snprintf(pod->plan.cgroup, sizeof(pod->plan.cgroup), "%s%s/jailrun-%s", pattern->cgroups,
@@ -108,7 +108,7 @@ static bool make_entries(const struct pod *pod, int roles, const struct pattern 
 	    .next_role = pattern->role,
 	    .next_flags = pattern->flags,
 	};
-	struct jr_counters counters = {0};
+	struct jr_counters counters = {.keep = pattern->keep};
 	int lock = lock_host();
 	bool held;
 
@@ -144,6 +144,13 @@ static bool make_rest(struct pod *pod, int roles, const struct pattern *pattern)
 	if (pod->descriptors[JR_PLAN_CGROUP] >= 0)
 		close(pod->descriptors[JR_PLAN_CGROUP]);
 	return false;
+}
+
+void unmake_pod(const struct pod *pod)
+{
+	take_apart(pod);
+	close(pod->descriptors[JR_PLAN_CGROUP]);
+	close(pod->descriptors[JR_PLAN_STATE]);
 }
 
 bool make_pod(struct pod *pod, int roles, const struct pattern *pattern, bool drafts)

@@ -17,14 +17,19 @@ struct pattern {
 	} text[4];
 	const char *cgroups; /* where the root of this namespace's cgroups is mounted */
 	const char *command;
+	const char *name; /* what the pod is named after */
+	__u32 keep;       /* as in struct jr_counters */
 };
 
 /*
- * Makes a pod for a command that this process becomes, as makePod() and createPod() do in the launcher, in
+ * Makes a pod for a command, as makePod() and createPod() do in the launcher, in
  * the same order, so that whoever is killed on the way leaves what the next jailrun removes. The maps of
  * `pod` must be open. `roles` is the map of them. `drafts` says that some may be left of makers that were
  * killed. False, with nothing left, where something fails or the kernel no longer has the role.
  */
 bool make_pod(struct pod *pod, int roles, const struct pattern *pattern, bool drafts);
+
+/* Takes a pod apart in which nothing was started, and closes what was opened for it. */
+void unmake_pod(const struct pod *pod);
 
 #endif

@@ -4,21 +4,33 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "dead.h"
 #include "map.h"
 #include "newpod.h"
+#include "sha256.h"
 #include "sight.h"
 #include "starts.h"
 
-enum { MOST_ROLES = 8 }; /* maxStack of stack.ts */
+enum {
+	MOST_ROLES = 8, /* maxStack of stack.ts */
+	MOST_VALUES = 16,
+};
 
 /* What a command line asks for that has no other options than those known here. */
 struct request {
 	const char *roles[MOST_ROLES];
 	int role_count;
+	const char *values[MOST_VALUES]; /* NAME=VALUE */
+	int value_count;
+	const char *policy;
+	const char *name;
+	int report; /* a descriptor, 0 for standard error */
 	bool exec;
 	bool json;
 	bool audit;
@@ -35,33 +47,74 @@ static bool is_role(const char *name)
 
 static bool add_role(struct request *request, const char *name)
 {
-	if (request->role_count == MOST_ROLES || !name || !is_role(name))
+	if (request->role_count == MOST_ROLES || !is_role(name))
 		return false;
 	request->roles[request->role_count++] = name;
 	return true;
 }
 
-/* Reads the option at `*at`, which moves on to the next one. False for one that only the launcher knows. */
+static bool add_value(struct request *request, const char *text)
+{
+	if (request->value_count == MOST_VALUES)
+		return false;
+	request->values[request->value_count++] = text;
+	return true;
+}
+
+/* One that is open, and none of the command's streams. */
+static bool set_report(struct request *request, const char *text)
+{
+	long number = strtol(text, NULL, 10);
+
+	request->report = (int)number;
+	return text[strspn(text, "0123456789")] == '\0' && number > STDERR_FILENO && number <= INT_MAX &&
+	       fcntl((int)number, F_GETFD) >= 0;
+}
+
+/*
+ * The value of the option at `*at`, which moves on to its last word. NULL where that is another option, or
+ * one without a value.
+ */
+static const char *value_of(const char *option, char *argv[], int *at)
+{
+	size_t length = strlen(option);
+	const char *word = argv[*at];
+
+	if (strncmp(word, option, length) != 0)
+		return NULL;
+	if (word[length] == '=')
+		return word + length + 1;
+	return word[length] == '\0' && argv[*at + 1] ? argv[++*at] : NULL;
+}
+
+/* Reads the option at `*at`, which moves on to its last word. False for one that only the launcher knows. */
 static bool read_option(struct request *request, char *argv[], int *at)
 {
-	static const char role[] = "--role=";
-	const char *word = argv[(*at)++];
+	const char *word = argv[*at], *value;
 
-	if (strcmp(word, "--role") == 0)
-		return add_role(request, argv[*at] ? argv[(*at)++] : NULL);
-	if (strncmp(word, role, strlen(role)) == 0)
-		return add_role(request, word + strlen(role));
-	request->exec = request->exec || strcmp(word, "--exec") == 0;
-	request->json = request->json || strcmp(word, "--json") == 0;
-	request->audit = request->audit || strcmp(word, "--audit") == 0;
-	return strcmp(word, "--exec") == 0 || strcmp(word, "--json") == 0 || strcmp(word, "--audit") == 0;
+	if (strcmp(word, "--exec") == 0)
+		return request->exec = true;
+	if (strcmp(word, "--json") == 0)
+		return request->json = true;
+	if (strcmp(word, "--audit") == 0)
+		return request->audit = true;
+	if ((value = value_of("--role", argv, at)))
+		return add_role(request, value);
+	if ((value = value_of("--var", argv, at)))
+		return add_value(request, value);
+	if ((value = value_of("--policy", argv, at)))
+		return *(request->policy = value);
+	if ((value = value_of("--name", argv, at)))
+		return *(request->name = value);
+	value = value_of("--report-fd", argv, at);
+	return value && set_report(request, value);
 }
 
 static bool read_request(struct request *request, int argc, char *argv[])
 {
 	int at = 1;
 
-	while (at < argc && argv[at][0] == '-' && strcmp(argv[at], "--") != 0)
+	for (; at < argc && argv[at][0] == '-' && strcmp(argv[at], "--") != 0; at++)
 		if (!read_option(request, argv, &at))
 			return false;
 	/* Without hyphens in front of it, what has a slash is no subcommand. */
@@ -70,20 +123,62 @@ static bool read_request(struct request *request, int argc, char *argv[])
 	else if (at < argc && !strchr(argv[at], '/'))
 		return false;
 	request->command = at;
-	return at < argc && request->exec && request->role_count > 0;
+	return at < argc && request->role_count > 0;
+}
+
+/* In GitHub Actions a step has a summary of its own, where the report is not for a program. */
+static bool writes_summary(const struct request *request)
+{
+	const char *file = getenv("GITHUB_STEP_SUMMARY");
+
+	return !request->exec && !request->json && file && *file;
+}
+
+static bool print_path(FILE *key, const char *name, const char *path)
+{
+	char here[PATH_MAX] = "";
+
+	if (!path)
+		return true;
+	if (*path != '/' && !getcwd(here, sizeof(here) - 1))
+		return false;
+	return fprintf(key, "%s=%s%s%s%c", name, here, *here ? "/" : "", path, '\0') > 0;
+}
+
+/* The digest of what names policies and gives variables values; nothing where there is none of that. */
+static bool print_digest(const struct request *request, char digest[SHA256_TEXT])
+{
+	char *bytes = NULL;
+	size_t size = 0;
+	FILE *key = open_memstream(&bytes, &size);
+	bool whole = key && print_path(key, "policy", request->policy) &&
+		     print_path(key, "environment", policy_of_environment());
+
+	for (int i = 0; whole && i < request->value_count; i++)
+		whole = fprintf(key, "var=%s%c", request->values[i], '\0') > 0;
+	whole = key && fclose(key) == 0 && whole;
+	*digest = '\0';
+	if (whole && size > 0)
+		sha256((const unsigned char *)bytes, size, digest);
+	free(bytes);
+	return whole;
 }
 
 /* As remembered.ts calls the file. */
 static bool print_name(const struct request *request, char name[START_NAME + 1])
 {
-	char *end = name;
+	char digest[SHA256_TEXT], *end = name;
 
 	for (int i = 0; i < request->role_count; i++) {
-		if (end - name + strlen(request->roles[i]) + sizeof("+,audit,json") > START_NAME)
+		if (end - name + strlen(request->roles[i]) + sizeof("+,audit,json,") + SHA256_TEXT >
+		    START_NAME)
 			return false;
 		end = stpcpy(stpcpy(end, i > 0 ? "+" : ""), request->roles[i]);
 	}
-	stpcpy(stpcpy(end, request->audit ? ",audit" : ""), request->json ? ",json" : "");
+	end = stpcpy(stpcpy(end, request->audit ? ",audit" : ""), request->json ? ",json" : "");
+	if (!print_digest(request, digest))
+		return false;
+	stpcpy(stpcpy(end, *digest ? "," : ""), digest);
 	return true;
 }
 
@@ -102,7 +197,7 @@ static bool divide(struct remembered *remembered, const char *bytes, size_t size
 	const struct jr_sight *cgroups;
 	__u32 sizes[4];
 
-	if ((start->plan & ~(JR_PLAN_JSON | JR_PLAN_NO_GAIN)) != JR_PLAN_EXEC)
+	if (start->plan & ~(JR_PLAN_JSON | JR_PLAN_NO_GAIN))
 		return false;
 	*remembered = (struct remembered){.start = start, .end = bytes + size};
 	memcpy(sizes, &start->to_cgroup, sizeof(sizes));
@@ -177,6 +272,44 @@ static bool make(struct pod *pod, struct remembered *remembered, const struct la
 	       make_pod(pod, maps->roles, &remembered->pattern, drafts);
 }
 
+/* Writes at once or not at all, and is not ended by a pipe that nobody reads. */
+static bool write_line(int fd, const char *line, size_t size)
+{
+	struct sigaction ignored = {.sa_handler = SIG_IGN}, before;
+	bool whole;
+
+	sigaction(SIGPIPE, &ignored, &before);
+	whole = write(fd, line, size) == (ssize_t)size;
+	sigaction(SIGPIPE, &before, NULL);
+	return whole;
+}
+
+/* Tells of the pod where a program asked for that, as run.ts does. */
+static bool announce(const struct pod *pod, const struct request *request)
+{
+	const char *name = strrchr(pod->plan.state, '/') + 1;
+	char cgroup[JR_PLAN_PATH * JSON_GROWTH];
+	char *line = NULL;
+	size_t size = 0;
+	FILE *stream;
+	bool told;
+
+	if (request->report == 0 || !request->json)
+		return true;
+	stream = open_memstream(&line, &size);
+	if (!stream)
+		return false;
+	*append_json(cgroup, pod->plan.cgroup) = '\0';
+	fprintf(stream, "{\"version\":1,\"type\":\"run\",\"name\":\"%.*s\",\"id\":\"%llu\",\"role\":\"",
+		(int)(strlen(name) - strlen(".json")), name, (unsigned long long)pod->plan.pod);
+	for (int i = 0; i < request->role_count; i++)
+		fprintf(stream, "%s%s", i > 0 ? "+" : "", request->roles[i]);
+	fprintf(stream, "\",\"cgroup\":\"%s\"}\n", cgroup);
+	told = fclose(stream) == 0 && write_line(request->report, line, size);
+	free(line);
+	return told;
+}
+
 bool make_remembered_pod(struct pod *pod, const struct launcher *launcher, int argc, char *argv[])
 {
 	char name[START_NAME + 1];
@@ -187,17 +320,27 @@ bool make_remembered_pod(struct pod *pod, const struct launcher *launcher, int a
 	size_t size;
 	bool made = false;
 
-	if (!read_request(&request, argc, argv) || !print_name(&request, name) || !is_usual_caller())
+	if (!read_request(&request, argc, argv) || writes_summary(&request) || !print_name(&request, name) ||
+	    !is_usual_caller())
 		return false;
 	bytes = read_start(name, JR_START_FORMAT, sizeof(struct jr_start), &size);
 	if (!bytes)
 		return false;
 	if (divide(&remembered, bytes, size)) {
 		remembered.pattern.command = argv[request.command];
-		*pod = (struct pod){.plan = {.layout = JR_LAYOUT,
-					     .flags = remembered.start->plan,
-					     .command = request.command}};
+		remembered.pattern.name = request.name ? request.name : argv[request.command];
+		/* What becomes the command leaves nobody who would report. */
+		remembered.pattern.keep = request.exec ? 0 : JR_KEPT_DENIALS;
+		*pod =
+		    (struct pod){.plan = {.layout = JR_LAYOUT,
+					  .flags = remembered.start->plan | (request.exec ? JR_PLAN_EXEC : 0),
+					  .command = request.command,
+					  .report = request.report}};
 		made = open_maps(&maps) && make(pod, &remembered, launcher, &maps);
+		if (made && !announce(pod, &request)) {
+			unmake_pod(pod);
+			made = false;
+		}
 		if (!made)
 			close_maps(&maps);
 	}

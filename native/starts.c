@@ -89,12 +89,18 @@ bool are_same_programs(int meta, const __u8 *noted)
 	return look_up(meta, &first, &now) && memcmp(&now, noted, sizeof(now)) == 0;
 }
 
-bool is_usual_caller(void)
+const char *policy_of_environment(void)
 {
 	const char *policy = getenv("JAILRUN_POLICY");
+
+	return policy && *policy ? policy : NULL;
+}
+
+bool is_usual_caller(void)
+{
 	struct rlimit file_size;
 
-	if (geteuid() != 0 || (policy && *policy))
+	if (geteuid() != 0)
 		return false;
 	/* A limit that is meant for the command must not end a state file. */
 	if (getrlimit(RLIMIT_FSIZE, &file_size) < 0 || file_size.rlim_cur != RLIM_INFINITY)

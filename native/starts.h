@@ -23,6 +23,9 @@ __u32 checksum(const char *name, const char *bytes, const char *end);
 /* Whether the programs are those that were attached when this was written: a whole struct jr_meta. */
 bool are_same_programs(int meta, const __u8 *noted);
 
+/* The policy file that the environment names; NULL where it names none. */
+const char *policy_of_environment(void);
+
 /* False where the launcher would do something for this process, or say something of it, that the front does
  * not. */
 bool is_usual_caller(void);

@@ -46,6 +46,15 @@ roles:
     network:
       connect: [${Array.from({ length: 10_000 }, (_, i) => `"tcp:10.${i >> 8}.${i & 255}.0/${24 + (i % 9)}:${i + 1}"`).join(', ')}]
 `;
+/** What somebody writes for a program of his own. */
+const startPolicy = `version: 1
+roles:
+  start:
+    id: 700
+    extends: [restricted]
+    files: {read: [/etc, /usr/share], write: [${area}]}
+    network: {connect: ["tcp:@private:5432"]}
+`;
 /** One process, so that nothing waits for another; the page is the tree's file of a page. */
 const site = `daemon off; master_process off; pid ${area}/nginx.pid; error_log stderr;
 events {}
@@ -132,17 +141,28 @@ function printOperations(base, columns) {
 }
 
 function measureStarts() {
-  const permissive = [jailrun, '--role', 'permissive'];
+  const run = (...words) => [jailrun, ...words, '--', '/bin/true'];
+  const [permissive, webserver] = ['permissive', 'webserver'].map((role) => run('--role', role));
+  const own = run('--policy', '/etc/start.yaml', '--role', 'start');
+  const denied = [jailrun, '--role', 'restricted', '--', '/usr/bin/cat', '/etc/shadow'];
   const commands = {
-    'node -e 0': [process.execPath, '-e', '0'],
-    'jailrun --role permissive -- true': [...permissive, '--', '/bin/true'],
-    'jailrun --role permissive --exec -- true': [...permissive, '--exec', '--', '/bin/true'],
-    'jailrun --role webserver --exec -- true': [jailrun, '--role', 'webserver', '--exec', '--', '/bin/true'],
-    'bwrap --dev-bind / / true': [bubblewrap, '--dev-bind', '/', '/', '/bin/true'],
-    true: ['/bin/true'],
+    'node -e 0': { words: [process.execPath, '-e', '0'] },
+    'role permissive, for the first time': { words: permissive, forget: true },
+    'role permissive': { words: permissive },
+    'role permissive, with --exec': { words: run('--role', 'permissive', '--exec') },
+    'role webserver, for the first time': { words: webserver, forget: true },
+    'role webserver': { words: webserver },
+    'a policy file, for the first time': { words: own, forget: true },
+    'a policy file': { words: own },
+    'a denial to report': { words: ['/bin/sh', '-c', `! ${denied.join(' ')} 2>/dev/null`] },
+    'bwrap --dev-bind / / true': { words: [bubblewrap, '--dev-bind', '/', '/', '/bin/true'] },
+    true: { words: ['/bin/true'] },
   };
-  return Object.entries(commands).map(([name, words]) => {
-    const output = inTree([latency, String(rounds), ...words]);
+  return Object.entries(commands).map(([name, { words, forget }]) => {
+    inTree([latency, '1', '/none', ...words]);
+    // The newest is the one that this start has left.
+    const newest = forget ? check(['ls', '-t', join(tree, 'run/jailrun/starts')]).split('\n', 1)[0] : 'none';
+    const output = inTree([latency, String(rounds), join('/run/jailrun/starts', newest), ...words]);
     return [name, ...output.split(' ').map((ticks) => Number(ticks) / 1e6)];
   });
 }
@@ -165,15 +185,27 @@ function makeTree() {
   for (const directory of ['dev', 'proc', 'sys', 'tmp', 'run', 'etc']) mkdirSync(join(tree, directory));
   for (const directory of ['dev', 'proc', 'sys'])
     check(['mount', '--rbind', `/${directory}`, join(tree, directory)]);
-  const programs = [process.execPath, '/bin/true', latency, operations, requests, nginx, bubblewrap];
+  const programs = [
+    process.execPath,
+    '/bin/true',
+    '/bin/sh',
+    '/usr/bin/cat',
+    latency,
+    operations,
+    requests,
+    nginx,
+    bubblewrap,
+  ];
   programs.push(join(root, 'dist/jailrun.node'));
   for (const program of programs) copyProgram(program);
   cpSync(join(root, 'dist'), join(tree, root, 'dist'), { recursive: true });
   mkdirSync(join(tree, area), { recursive: true });
   cpSync(join(root, 'build/exit'), join(tree, area, 'program'));
   writeFileSync(join(tree, 'etc/bench.yaml'), policy, { mode: 0o644 });
+  writeFileSync(join(tree, 'etc/start.yaml'), startPolicy, { mode: 0o644 });
   writeFileSync(join(tree, 'etc/nginx.conf'), site, { mode: 0o644 });
   for (const file of ['etc/passwd', 'etc/group']) cpSync(join('/', file), join(tree, file));
+  writeFileSync(join(tree, 'etc/shadow'), '', { mode: 0o600 });
   // The first run makes the files.
   measureOperations([]);
 }

@@ -113,14 +113,27 @@ function judge(place, { output, status, seconds, note = '' }) {
   return { place, ...counts, seconds, note };
 }
 
-async function runHere(files) {
-  console.log(`\n── unit tests, on this machine ──`);
+async function checkForm(print) {
+  const begin = Date.now();
+  const findings = await lint().then(
+    () => undefined,
+    (error) => error,
+  );
+  if (findings) print(`\n${findings.message}\n`);
+  const failed = findings ? 1 : 0;
+  const seconds = (Date.now() - begin) / 1000;
+  return { place: 'form and types', passed: 1 - failed, failed, seconds, note: '' };
+}
+
+async function runHere(files, print) {
+  print(`\n── unit tests, on this machine ──\n`);
   const begin = Date.now();
   const [program, ...args] = testCommand(files);
-  const child = spawn(program, args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(program, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
+  child.stderr.on('data', print);
   child.stdout.setEncoding('utf8').on('data', (text) => {
-    process.stdout.write(text);
+    print(text);
     output += text;
   });
   const status = await new Promise((done) => child.once('close', (code) => done(code ?? 1)));
@@ -144,11 +157,11 @@ async function runInGuest({ kernel, lsm, files }, { seconds, env }, print) {
 }
 
 /**
- * Runs the guests, two at a time where there are two processors, since each keeps one busy. What a guest prints
- * comes as it is printed, but not before all of the guests before it.
+ * Does what there is to do, each a function of where to print, two at a time where there are two processors, since
+ * each keeps one busy. What one prints comes as it is printed, but not before all of those before it.
  */
-async function runInGuests(guests, random) {
-  const outputs = guests.map(() => ({ held: [], ended: false }));
+async function inTwoLanes(jobs) {
+  const outputs = jobs.map(() => ({ held: [], ended: false }));
   let shown = 0;
   const show = () => {
     for (; shown < outputs.length; shown++) {
@@ -159,8 +172,8 @@ async function runInGuests(guests, random) {
   const rows = [];
   let next = 0;
   const lane = async () => {
-    for (let i = next++; i < guests.length; i = next++) {
-      rows[i] = await runInGuest(guests[i], random, (bytes) => {
+    for (let i = next++; i < jobs.length; i = next++) {
+      rows[i] = await jobs[i]((bytes) => {
         outputs[i].held.push(bytes);
         show();
       });
@@ -226,24 +239,6 @@ await main(async () => {
   await setup({ vm: inGuests.length > 0, kernels });
   if (inGuests.includes('test/vm/image.test.ts')) await prepareImage();
 
-  const rows = [];
-  if (everything) {
-    const begin = Date.now();
-    const findings = await lint().then(
-      () => undefined,
-      (error) => error,
-    );
-    if (findings) console.log(`\n${findings.message}`);
-    const failed = findings ? 1 : 0;
-    rows.push({
-      place: 'form and types',
-      passed: 1 - failed,
-      failed,
-      seconds: (Date.now() - begin) / 1000,
-      note: '',
-    });
-  }
-  if (here.length > 0) rows.push(await runHere(here));
   const guests = kernels
     .flatMap((kernel) =>
       modes.flatMap((lsm) =>
@@ -253,7 +248,11 @@ await main(async () => {
     .filter(({ files }) => files.length > 0)
     // The longest first, so that no processor waits for it at the end.
     .sort((a, b) => expense(b) - expense(a));
-  rows.push(...(await runInGuests(guests, random)));
+  const rows = await inTwoLanes([
+    ...(everything ? [checkForm] : []),
+    ...(here.length > 0 ? [(print) => runHere(here, print)] : []),
+    ...guests.map((guest) => (print) => runInGuest(guest, random, print)),
+  ]);
 
   const sum = (name) => rows.reduce((total, row) => total + row[name], 0);
   printTable(rows);

@@ -977,7 +977,7 @@ export const Plan = {
 } as const;
 
 export const StartNumber = {
-  FORMAT: 1,
+  FORMAT: 2,
   MAX: 16777216,
 } as const;
 export type StartNumber = (typeof StartNumber)[keyof typeof StartNumber];

@@ -36,13 +36,6 @@ export interface PodReport {
   processes: ProcessReport[];
 }
 
-/** Prints the pods with their processes, each below the one that started it. */
-export function ps(json: boolean): void {
-  const reports = describePods();
-  const lines = json ? reports.map((report) => JSON.stringify(report)) : textLines(reports);
-  process.stdout.write(lines.map((line) => `${line}\n`).join(''));
-}
-
 /** The pods that live, with their processes. */
 export function describePods(): PodReport[] {
   using kernel = openPins();
@@ -85,7 +78,8 @@ function describeProcess(pid: number): ProcessReport | undefined {
   }
 }
 
-function textLines(reports: PodReport[]): string[] {
+/** The pods with their processes, each below the one that started it. */
+export function psLines(reports: PodReport[]): string[] {
   if (reports.length === 0) return ['No pod lives.'];
   return reports.flatMap(({ name, role, denials, lost, processes }) => {
     const counted = lost > 0 ? `${denials} denials, ${lost} not kept` : `${denials} denials`;

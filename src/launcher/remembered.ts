@@ -1,7 +1,7 @@
-// Remembered starts. When a command was started with --exec, what was looked at for that is written down, and what
-// became of it: as long as all of it looks the same the front makes the same start again by itself
-// (native/remembered.c), and no node process is started. What is noted is what the calls of the file system
-// answered, and not what the policies mean, so nothing can be forgotten of what decides.
+// Remembered starts. When a command was started, what was looked at for that is written down, and what became of it:
+// as long as all of it looks the same the front makes the same start again by itself (native/remembered.c), and no
+// node process is started. What is noted is what the calls of the file system answered, and not what the policies
+// mean, so nothing can be forgotten of what decides.
 import * as nodeFs from 'node:fs';
 import {
   mkdirSync,
@@ -18,10 +18,10 @@ import { Epoch, Identity, Limit, Meta, Sight, SightKind, Start, StartNumber } fr
 import type { CompiledRole } from '../profiles/compile.js';
 import type { FileSystem } from '../profiles/load.js';
 import type { Mount } from '../profiles/mounts.js';
-import { distDirectory } from './addon.js';
+import { addon, distDirectory } from './addon.js';
 import { ownCgroup } from './cgroup.js';
 import { hostPlaces, type Kernel, pinsOf, withLock } from './kernel.js';
-import { mountTable, ownUid, sourcesHere, type Witness } from './role.js';
+import { mountTable, ownUid, type Witness } from './role.js';
 import type { RunRequest } from './run.js';
 
 const directory = join(hostPlaces.run, 'starts');
@@ -40,14 +40,22 @@ const settled = 2000;
 
 /** Whether the front may make this start by itself the next time: all that decides about it is noted here. */
 export function isRemembered(request: RunRequest): boolean {
-  const { exec, policy, name, reportFd } = request;
-  const plain = exec === true && policy === undefined && name === undefined && reportFd === undefined;
-  const named = Object.keys(sourcesHere(undefined)).length > 0;
-  return plain && !request.var?.length && !named && ownUid() === 0 && fileName(request).length <= longestName;
+  return request.summary === undefined && ownUid() === 0 && fileName(request).length <= longestName;
 }
 
-const fileName = ({ role = [], audit, json }: RunRequest): string =>
-  `${role.join('+')}${audit ? ',audit' : ''}${json ? ',json' : ''}`;
+/** What else a start is made from than what was looked at: as native/remembered.c calls the file. */
+export function fileName({ role = [], audit, json, policy, var: values = [] }: RunRequest): string {
+  const environment = process.env.JAILRUN_POLICY;
+  const others = [
+    ...(policy === undefined ? [] : [`policy=${fromRoot(policy)}\0`]),
+    ...(environment ? [`environment=${fromRoot(environment)}\0`] : []),
+    ...values.map((text) => `var=${text}\0`),
+  ].join('');
+  const digest = others && Buffer.from(addon.sha256(Buffer.from(others))).toString('hex');
+  return `${role.join('+')}${audit ? ',audit' : ''}${json ? ',json' : ''}${digest && `,${digest}`}`;
+}
+
+const fromRoot = (path: string): string => (path.startsWith('/') ? path : `${process.cwd()}/${path}`);
 
 /** A file system that notes what it was asked and what it answered. */
 export class Watched implements FileSystem {
@@ -201,7 +209,7 @@ export interface MadeStart {
   role: CompiledRole;
   /** enum jr_task_flag */
   flags: number;
-  /** Flags of the plan. */
+  /** Flags of the plan, without JR_PLAN_EXEC. */
   plan: number;
   /** The pod's state file, of which the first line is remembered. */
   statePath: string;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * latency ROUNDS PROGRAM ARGUMENT…: runs the program so often, each time to its end, and prints the median,
- * the least and the most of what the time-stamp counter says it took. In a guest that counts
+ * latency ROUNDS FILE PROGRAM ARGUMENT…: runs the program so often, each time to its end, and prints the
+ * median, the least and the most of what the time-stamp counter says it took. Before each time it removes the
+ * file, if there is one. In a guest that counts
  * (scripts/vm.mjs), one tick is one instruction, and a tick of waiting is a nanosecond of the guest's clock.
  */
 #define _GNU_SOURCE
@@ -17,24 +18,28 @@ enum { MOST_ROUNDS = 1000 };
 int main(int argc, char *argv[])
 {
 	static unsigned long long ticks[MOST_ROUNDS];
-	int rounds = argc > 2 ? atoi(argv[1]) : 0;
+	int rounds = argc > 3 ? atoi(argv[1]) : 0;
 
 	if (rounds < 1 || rounds > MOST_ROUNDS) {
-		fprintf(stderr, "usage: latency ROUNDS PROGRAM ARGUMENT…; at most %d rounds\n", MOST_ROUNDS);
+		fprintf(stderr, "usage: latency ROUNDS FILE PROGRAM ARGUMENT…; at most %d rounds\n",
+			MOST_ROUNDS);
 		return 2;
 	}
 	/* The first run, which reads files for the first time, does not count. */
 	for (int i = -1; i < rounds; i++) {
-		unsigned long long begin = now();
-		pid_t child = vfork();
+		unsigned long long begin;
+		pid_t child;
 		int status;
 
+		unlink(argv[2]);
+		begin = now();
+		child = vfork();
 		if (child == 0) {
-			execv(argv[2], argv + 2);
+			execv(argv[3], argv + 3);
 			_exit(127);
 		}
 		if (child < 0 || waitpid(child, &status, 0) != child || status != 0) {
-			fprintf(stderr, "latency: %s failed\n", argv[2]);
+			fprintf(stderr, "latency: %s failed\n", argv[3]);
 			return 1;
 		}
 		if (i >= 0)

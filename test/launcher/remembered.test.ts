@@ -4,7 +4,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync }
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { Sight, SightKind } from '../../src/abi.js';
-import { checksumOf, isRemembered, Notes } from '../../src/launcher/remembered.js';
+import { checksumOf, fileName, isRemembered, Notes } from '../../src/launcher/remembered.js';
 import type { RunRequest } from '../../src/launcher/run.js';
 import { linkReader, readPolicies } from '../../src/profiles/load.js';
 
@@ -89,21 +89,42 @@ describe('notes', () => {
 });
 
 describe('a start is remembered', () => {
-  const request: RunRequest = { role: ['webserver'], exec: true, command: '/bin/true', position: 4 };
+  const request: RunRequest = { role: ['webserver'], command: '/bin/true', position: 4 };
   const rows: [string, Partial<RunRequest>, boolean][] = [
-    ['with --exec', {}, true],
-    ['in a stack, audited and with reports in JSON', { role: ['a', 'b'], audit: true, json: true }, true],
-    ['not with a policy', { policy: '/p' }, false],
-    ['not with variables', { var: ['a=b'] }, false],
-    ['not with a name', { name: 'n' }, false],
-    ['not with a descriptor for reports', { reportFd: 3 }, false],
+    ['whatever else it asks for', { exec: true, policy: '/p', var: ['a=b'], name: 'n', reportFd: 3 }, true],
+    ['not with a summary', { summary: 'file' }, false],
     ['not with more roles than a file’s name has room for', { role: Array(8).fill('a'.repeat(30)) }, false],
   ];
   for (const [when, more, expected] of rows)
     test(when, () => assert.equal(isRemembered({ ...request, ...more }), expected));
-  test('not where it is supervised', () => {
-    const { exec: _, ...supervised } = request;
-    assert.equal(isRemembered(supervised), false);
+});
+
+describe('the file of a start', () => {
+  const request: RunRequest = { role: ['webserver'], command: '/bin/true', position: 4 };
+  const nameOf = (more: Partial<RunRequest>): string => fileName({ ...request, ...more });
+  test('is called after its roles, and what becomes of denials', () => {
+    assert.equal(nameOf({ role: ['a', 'b'], audit: true, json: true }), 'a+b,audit,json');
+  });
+  test('is another one for each policy, variable and value', () => {
+    const names = [
+      {},
+      { policy: '/a' },
+      { policy: 'a' },
+      { var: ['a=b'] },
+      { var: ['a=c'] },
+      { var: ['a=b', 'c=d'] },
+      { var: ['a=bvar=c=d'] },
+      { policy: '/a', var: ['a=b'] },
+      { policy: '/avar=a=b' },
+    ].map(nameOf);
+    assert.equal(new Set(names).size, names.length, names.join('\n'));
+    for (const name of names.slice(1)) assert.match(name, /^webserver,[0-9a-f]{64}$/);
+  });
+  test('is the same for a path from here as for the whole one', () => {
+    assert.equal(nameOf({ policy: 'a' }), nameOf({ policy: `${process.cwd()}/a` }));
+  });
+  test('is the same however the command is run, what its pod is called and where reports go', () => {
+    assert.equal(nameOf({ exec: true, name: 'n', reportFd: 3, command: '/bin/false' }), nameOf({}));
   });
 });
 

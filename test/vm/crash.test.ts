@@ -92,9 +92,10 @@ function recover(where: string): void {
   assert.deepEqual(takeInventory(), clean, where);
 }
 
-/** No role is known to the kernel, so that the next run brings its own. Only where no pod lives. */
-function forgetRoles(): void {
+/** No role is known to the kernel, and no start is remembered: the next run brings its own. Only where no pod lives. */
+function forget(): void {
   for (const map of ['role_rules', 'role_globs', 'roles']) clearMap(map);
+  rmSync('/run/jailrun/starts', { recursive: true, force: true });
 }
 
 /** What the command said is what a jailed one says, as far as it came. */
@@ -120,18 +121,24 @@ function walk(
   actions: (step: Step, steps: readonly Step[]) => Action[],
   visit: (step: Step, action: Action, where: string) => void,
 ): void {
-  forgetRoles();
+  forget();
   const steps = listSteps(command);
   recover('a run to which nothing happened');
   let visited = 0;
   for (const step of walked(steps))
     for (const action of actions(step, steps)) {
       const where = `${action} at ${describeStep(step)}`;
-      forgetRoles();
+      forget();
       visit(step, action, where);
       if (++visited % row === 0) recover(where);
       else cleanUp(where);
     }
+}
+
+/** The steps of a start that is remembered, as are all those of the same command after it. */
+function listRemembered(command: Command): Step[] {
+  listSteps(command);
+  return listSteps(command);
 }
 
 /** The launcher's steps until it hands the pod over are the same in every run. */
@@ -221,7 +228,7 @@ describe('of the pins', () => {
   });
   for (const map of ['pods', 'roles', 'role_rules', 'pod_counters', 'cgroup_enrollment']) {
     test(`no run does without ${map}, says so, and leaves nothing`, () => {
-      forgetRoles();
+      forget();
       const { status, stdout, stderr, errors } = runWithout(map);
       assert.deepEqual(
         [status, stdout, errors.map(({ code }) => code)],
@@ -245,7 +252,9 @@ test('a supervisor that is killed once its command has left a daemon leaves that
   const script = `exec 3<&0; ${probe} <&3 &`;
   const command = { words: [...inRole, '--', '/bin/sh', '-c', script] };
   // Here the daemon ends with its input. Where it lives, the cgroup stays, and the front ends after that step.
-  const removal = listSteps(command).find(({ process, text }) => process === 1 && text.startsWith('rmdir'));
+  const removal = listRemembered(command).find(
+    ({ process, text }) => process === 1 && text.startsWith('rmdir'),
+  );
   assert.ok(removal);
   recover('a run to which nothing happened');
   for (const step of [removal, { ...removal, number: removal.number + 1, text: 'exit' }]) {
@@ -256,7 +265,7 @@ test('a supervisor that is killed once its command has left a daemon leaves that
 });
 
 test('a clean-up that is killed at any of its steps is ended by the next run', () => {
-  const steps = listSteps(supervised);
+  const steps = listRemembered(supervised);
   recover('a run to which nothing happened');
   const end = steps.find(({ process, text }) => process === 1 && text.startsWith('rmdir'));
   assert.ok(end);
@@ -271,7 +280,7 @@ test('a clean-up that is killed at any of its steps is ended by the next run', (
 });
 
 test('a pod’s number that was cut off as it was written, on a full disk, keeps nobody from removing the pod', () => {
-  const step = listSteps(supervised).find(({ text }) => /^write .*\.json$/.test(text));
+  const step = listRemembered(supervised).find(({ text }) => /^write .*\.json$/.test(text));
   assert.ok(step);
   recover('a run to which nothing happened');
   runTo(step, 'kill', supervised);

@@ -17,7 +17,19 @@ import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { EnrollReport } from '../../src/launcher/enroll.js';
-import { attach, endPods, jailrun, leave, pods, root, until, writePolicy } from './jail.js';
+import {
+  attach,
+  endPods,
+  jailrun,
+  leave,
+  pods,
+  root,
+  type Said,
+  say,
+  sayBy,
+  until,
+  writePolicy,
+} from './jail.js';
 
 const area = '/run/jailrun-test/enroll';
 const secret = `${area}/secret`;
@@ -44,16 +56,10 @@ roles:
 const policy = writePolicy('enroll', text);
 const inRole = ['--policy', policy, '--role', 'held'];
 
-interface Said {
-  status: number | null;
-  stdout: string;
-  stderr: string;
-}
-const say = (...words: string[]): Said => spawnSync(jailrun, words, { encoding: 'utf8' });
-const enroll = (...words: string[]): Said => say('enroll', ...inRole, ...words);
+const enroll = (...words: string[]): Promise<Said> => say('enroll', ...inRole, ...words);
 /** Enrolls and returns the report; fails the test where that fails. */
-function enrolled(...words: string[]): EnrollReport {
-  const { status, stdout, stderr } = enroll('--json', ...words);
+async function enrolled(...words: string[]): Promise<EnrollReport> {
+  const { status, stdout, stderr } = await enroll('--json', ...words);
   assert.equal(status, 0, stderr);
   return JSON.parse(stdout);
 }
@@ -121,7 +127,7 @@ describe('a process that is enrolled', () => {
   test('is jailed with all its threads, and with those that it starts meanwhile', async () => {
     const one = startSwarm('threads');
     await one.says(/started/);
-    const report = enrolled('--pid', String(one.pid));
+    const report = await enrolled('--pid', String(one.pid));
     assert.deepEqual(report.pids, [one.pid]);
     assert.ok(report.threads >= 3);
     assert.equal(await one.outcome(), 'held');
@@ -129,7 +135,7 @@ describe('a process that is enrolled', () => {
   test('is jailed whole where it has many threads', async () => {
     const one = startSwarm('crowd');
     await one.says(/started/);
-    assert.equal(enrolled('--pid', String(one.pid)).threads, 65);
+    assert.equal((await enrolled('--pid', String(one.pid))).threads, 65);
     assert.equal(await one.outcome(), 'held');
   });
   test('is not jailed before', async () => {
@@ -140,25 +146,25 @@ describe('a process that is enrolled', () => {
   test('is jailed while a thread of it executes programs all the time', async () => {
     const one = startSwarm('exec');
     await one.says(/started/);
-    enrolled('--pid', String(one.pid));
+    await enrolled('--pid', String(one.pid));
     assert.equal(await one.outcome(), 'held');
   });
   test('is jailed in the thread of its that polls a ring, and in the workers of it', async () => {
     const one = startSwarm('polled');
     await one.says(/started/);
-    enrolled('--pid', String(one.pid));
+    await enrolled('--pid', String(one.pid));
     assert.equal(await one.outcome(), 'held');
   });
   test('takes its children along where that is asked for, whatever they start meanwhile', async () => {
     const one = startSwarm('children');
     await one.says(/started/);
-    enrolled('--pid', String(one.pid), '--descendants');
+    await enrolled('--pid', String(one.pid), '--descendants');
     assert.equal(await one.outcome(), 'held');
   });
   test('leaves the children outside that it had before', async () => {
     const shell = new Running('/bin/sh', ['-c', 'sleep 1000 & echo $!; wait']);
     const child = Number(await shell.says(/^(\d+)$/m));
-    enrolled('--pid', String(shell.pid));
+    await enrolled('--pid', String(shell.pid));
     assert.ok(podOf(shell.pid));
     assert.equal(podOf(child), undefined);
     process.kill(child);
@@ -166,14 +172,14 @@ describe('a process that is enrolled', () => {
   test('takes along what has its memory', async () => {
     const one = startSwarm('memory');
     await one.says(/^(\d+)$/m);
-    const { pids } = enrolled('--pid', String(one.pid));
+    const { pids } = await enrolled('--pid', String(one.pid));
     assert.equal(pids.length, 2);
     assert.equal(await one.outcome(), 'held');
   });
   test('has a pod that lists and counts it, and ends with it', async () => {
     const shell = new Running('/bin/sh', ['-c', `echo; read x; cat ${secret}; read x`]);
     await shell.says(/^$/m);
-    const { pod } = enrolled('--pid', String(shell.pid), '--name', 'service');
+    const { pod } = await enrolled('--pid', String(shell.pid), '--name', 'service');
     assert.match(pod, /^service-/);
     shell.child.stdin?.write('\n');
     await until(() => pods()[0]?.denials === 1);
@@ -183,17 +189,17 @@ describe('a process that is enrolled', () => {
   });
   test('is killed with its pod', async () => {
     const one = new Running('/bin/sleep', ['1000']);
-    const { pod } = enrolled('--pid', String(one.pid));
-    assert.equal(say('kill', pod).status, 0);
+    const { pod } = await enrolled('--pid', String(one.pid));
+    assert.equal((await say('kill', pod)).status, 0);
     await until(() => one.child.signalCode === 'SIGKILL');
   });
   test('gets another policy by a reload', async () => {
     const shell = new Running('/bin/sh', ['-c', 'while read x; do cat "$x" || echo no; done']);
-    enrolled('--pid', String(shell.pid));
+    await enrolled('--pid', String(shell.pid));
     shell.child.stdin?.write(`${secret}\n`);
     await shell.says(/(no)/);
     writeFileSync(policy, text.replace(secret, `${area}/none`));
-    assert.equal(say('reload').status, 0);
+    assert.equal((await say('reload')).status, 0);
     shell.child.stdin?.write(`${secret}\n`);
     await shell.says(/(secret)/);
     writeFileSync(policy, text);
@@ -201,37 +207,46 @@ describe('a process that is enrolled', () => {
 });
 
 /** What is said of an enrollment that is refused; nothing may be left of it. */
-function refusal(...words: string[]): string {
-  const { status, stderr } = enroll('--json', ...words);
+async function refusal(...words: string[]): Promise<string> {
+  const { status, stderr } = await enroll('--json', ...words);
   assert.equal(status, 125);
   assert.deepEqual(pods(), []);
   return JSON.parse(stderr).code;
 }
 
 describe('an enrollment is refused', () => {
-  test('of a process that is not there', () => {
-    assert.equal(refusal('--pid', '4000000'), 'NO_PROCESS');
+  test('of a process that is not there', async () => {
+    assert.equal(await refusal('--pid', '4000000'), 'NO_PROCESS');
   });
-  test('of init, of what is no number, and of nothing', () => {
+  test('of init, of what is no number, and of nothing', async () => {
     assert.deepEqual(
-      [refusal('--pid', '1'), refusal('--pid', '1x'), refusal(), refusal('--cgroup', area, '--descendants')],
+      [
+        await refusal('--pid', '1'),
+        await refusal('--pid', '1x'),
+        await refusal(),
+        await refusal('--cgroup', area, '--descendants'),
+      ],
       ['USAGE', 'USAGE', 'USAGE', 'USAGE'],
     );
   });
   test('of a process that traces another', async () => {
     const one = startSwarm('tracer');
     await one.says(/^(\d+)$/m);
-    assert.equal(refusal('--pid', String(one.pid)), 'HELD_OPEN');
+    assert.equal(await refusal('--pid', String(one.pid)), 'HELD_OPEN');
   });
   test('of a process that has a ring which another one works for', async () => {
     const one = startSwarm('ring');
     const child = await one.says(/^(\d+)$/m);
-    assert.equal(refusal('--pid', child), 'HELD_OPEN');
+    assert.equal(await refusal('--pid', child), 'HELD_OPEN');
   });
-  test('of what is no cgroup, of the whole host, and of this process’s own cgroup', () => {
+  test('of what is no cgroup, of the whole host, and of this process’s own cgroup', async () => {
     mkdirSync(cgroups, { recursive: true });
     assert.deepEqual(
-      [refusal('--cgroup', area), refusal('--cgroup', `${area}/none`), refusal('--cgroup', '/sys/fs/cgroup')],
+      [
+        await refusal('--cgroup', area),
+        await refusal('--cgroup', `${area}/none`),
+        await refusal('--cgroup', '/sys/fs/cgroup'),
+      ],
       ['NO_CGROUP', 'NO_CGROUP', 'USAGE'],
     );
     const shell = `echo 0 > ${cgroups}/cgroup.procs; exec ${jailrun} enroll --json ${inRole.join(' ')} --cgroup ${cgroups}`;
@@ -241,8 +256,16 @@ describe('an enrollment is refused', () => {
   });
   test('of a process that is jailed already', async () => {
     const one = new Running('/bin/sleep', ['1000']);
-    const { pod } = enrolled('--pid', String(one.pid));
-    const { status, stderr } = say('enroll', '--policy', policy, '--role', 'other', '--pid', String(one.pid));
+    const { pod } = await enrolled('--pid', String(one.pid));
+    const { status, stderr } = await say(
+      'enroll',
+      '--policy',
+      policy,
+      '--role',
+      'other',
+      '--pid',
+      String(one.pid),
+    );
     assert.equal(status, 125);
     assert.ok(stderr.includes(`is in pod ${pod} already`));
   });
@@ -266,29 +289,29 @@ describe('a cgroup that is enrolled', () => {
     const one = startSwarm('threads');
     await one.says(/started/);
     moveTo(inner, one.pid);
-    assert.deepEqual(enrolled('--cgroup', cgroups).pids, [one.pid]);
+    assert.deepEqual((await enrolled('--cgroup', cgroups)).pids, [one.pid]);
     assert.equal(await one.outcome(), 'held');
   });
   test('jails what is moved into it at once, with all its threads', async () => {
-    enrolled('--cgroup', cgroups);
+    await enrolled('--cgroup', cgroups);
     const one = startSwarm('threads');
     await one.says(/started/);
     moveTo(inner, one.pid);
     assert.equal(await one.outcome(), 'held');
   });
   test('jails a process of many threads whole', async () => {
-    const missed = (): number => JSON.parse(say('status', '--json').stdout).missed;
+    const missed = async (): Promise<number> => JSON.parse((await say('status', '--json')).stdout).missed;
     // A thread that was born while others moved may have been counted, and jailed a moment later.
-    const before = missed();
-    enrolled('--cgroup', cgroups);
+    const before = await missed();
+    await enrolled('--cgroup', cgroups);
     const one = startSwarm('crowd');
     await one.says(/started/);
     moveTo(inner, one.pid);
     assert.equal(await one.outcome(), 'held');
-    assert.equal(missed(), before);
+    assert.equal(await missed(), before);
   });
   test('jails what is forked while its parent moves there', async () => {
-    enrolled('--cgroup', cgroups);
+    await enrolled('--cgroup', cgroups);
     const one = startSwarm('children');
     await one.says(/started/);
     moveTo(cgroups, one.pid);
@@ -296,8 +319,8 @@ describe('a cgroup that is enrolled', () => {
     await sleep(200);
     assert.equal(await one.outcome(), 'held');
   });
-  test('jails a child that is born into it', () => {
-    enrolled('--cgroup', cgroups);
+  test('jails a child that is born into it', async () => {
+    await enrolled('--cgroup', cgroups);
     const born = `
 import os, ctypes, sys
 libc = ctypes.CDLL(None, use_errno=True)
@@ -319,7 +342,7 @@ open(sys.argv[2])
     assert.deepEqual([status, stdout], [0, '7\n'], stderr);
   });
   test('frees nobody who leaves it', async () => {
-    enrolled('--cgroup', cgroups);
+    await enrolled('--cgroup', cgroups);
     const one = startSwarm('threads');
     await one.says(/started/);
     moveTo(cgroups, one.pid);
@@ -327,9 +350,9 @@ open(sys.argv[2])
     assert.equal(await one.outcome(), 'held');
   });
   test('does not jail what is moved into it by somebody who is jailed', async () => {
-    enrolled('--cgroup', cgroups);
+    await enrolled('--cgroup', cgroups);
     const one = new Running('/bin/sleep', ['1000']);
-    const { status } = say(
+    const { status } = await say(
       '--policy',
       policy,
       '--role',
@@ -343,7 +366,7 @@ open(sys.argv[2])
     assert.equal(podOf(one.pid), undefined);
   });
   test('is followed when it is removed and made anew', async () => {
-    const { pod } = enrolled('--cgroup', inner);
+    const { pod } = await enrolled('--cgroup', inner);
     rmdirSync(inner);
     mkdirSync(inner);
     const one = new Running('/bin/sleep', ['1000']);
@@ -351,16 +374,16 @@ open(sys.argv[2])
     assert.equal(podOf(one.pid), pod);
   });
   test('jails nothing more after unenroll, and what it jailed stays so', async () => {
-    const { pod } = enrolled('--cgroup', cgroups);
+    const { pod } = await enrolled('--cgroup', cgroups);
     const [early, late] = [new Running('/bin/sleep', ['1000']), new Running('/bin/sleep', ['1000'])];
     moveTo(cgroups, early.pid);
-    assert.equal(say('unenroll', pod).status, 0);
+    assert.equal((await say('unenroll', pod)).status, 0);
     moveTo(cgroups, late.pid);
     assert.deepEqual([podOf(early.pid), podOf(late.pid)], [pod, undefined]);
   });
-  test('cannot be enrolled twice', () => {
-    const { pod } = enrolled('--cgroup', cgroups);
-    const { status, stderr } = enroll('--cgroup', cgroups);
+  test('cannot be enrolled twice', async () => {
+    const { pod } = await enrolled('--cgroup', cgroups);
+    const { status, stderr } = await enroll('--cgroup', cgroups);
     assert.equal(status, 125);
     assert.ok(stderr.includes(`is in pod ${pod} already`));
   });
@@ -374,9 +397,9 @@ describe('a file that is enrolled', () => {
   };
   before(() => makeProgram(program));
 
-  test('jails whoever executes it, and nobody else', () => {
+  test('jails whoever executes it, and nobody else', async () => {
     assert.equal(reads(program), true);
-    enrolled('--exe', program);
+    await enrolled('--exe', program);
     assert.equal(reads(program), false);
     assert.equal(reads('/bin/cat'), true);
     assert.equal(
@@ -384,16 +407,16 @@ describe('a file that is enrolled', () => {
       'secret',
     );
   });
-  test('jails by another name, and by the loader', () => {
-    enrolled('--exe', program);
+  test('jails by another name, and by the loader', async () => {
+    await enrolled('--exe', program);
     linkSync(program, `${area}/link`);
     assert.equal(reads(`${area}/link`), false);
     assert.equal(reads('/lib64/ld-linux-x86-64.so.2', program), false);
     assert.equal(reads('/lib64/ld-linux-x86-64.so.2', '/bin/cat'), true);
     rmSync(`${area}/link`);
   });
-  test('jails what takes its place, before it runs, and by the names that this has', () => {
-    enrolled('--exe', program);
+  test('jails what takes its place, before it runs, and by the names that this has', async () => {
+    await enrolled('--exe', program);
     makeProgram(`${area}/new`);
     renameSync(`${area}/new`, program);
     assert.equal(reads(program), false);
@@ -401,16 +424,16 @@ describe('a file that is enrolled', () => {
     assert.equal(reads(`${area}/link`), false);
     rmSync(`${area}/link`);
   });
-  test('jails as a script', () => {
+  test('jails as a script', async () => {
     const script = `${area}/script`;
     writeFileSync(script, '#!/bin/cat\n', { mode: 0o755 });
-    enrolled('--exe', script);
+    await enrolled('--exe', script);
     assert.equal(reads(script), false);
   });
-  test('does not jail whose execution of it fails', () => {
+  test('does not jail whose execution of it fails', async () => {
     const script = `${area}/broken`;
     writeFileSync(script, '#!/nowhere\n', { mode: 0o755 });
-    enrolled('--exe', script);
+    await enrolled('--exe', script);
     const text = `import os
 try:
     os.execv(${JSON.stringify(script)}, ['x'])
@@ -422,7 +445,7 @@ os.execv('/bin/cat', ['cat', ${JSON.stringify(secret)}])`;
   test('does not jail by what an execution meant that failed when the file still enrolled', async () => {
     const script = `${area}/broken`;
     writeFileSync(script, '#!/nowhere\n', { mode: 0o755 });
-    const { pod } = enrolled('--exe', script);
+    const { pod } = await enrolled('--exe', script);
     const text = `import os
 try:
     os.execv(${JSON.stringify(script)}, ['x'])
@@ -432,26 +455,26 @@ input()
 os.execv('/bin/cat', ['cat', ${JSON.stringify(secret)}])`;
     const one = new Running('python3', ['-uc', text]);
     await one.says(/failed/);
-    say('unenroll', pod);
+    await say('unenroll', pod);
     one.child.stdin?.write('\n');
     await one.says(/(secret)/);
   });
-  test('jails by a symbolic link’s name what that leads to', () => {
+  test('jails by a symbolic link’s name what that leads to', async () => {
     spawnSync('ln', ['-s', program, `${area}/symlink`]);
-    enrolled('--exe', `${area}/symlink`);
+    await enrolled('--exe', `${area}/symlink`);
     assert.equal(reads(program), false);
     rmSync(`${area}/symlink`);
   });
-  test('jails nobody after unenroll', () => {
-    const { pod } = enrolled('--exe', program);
-    assert.equal(say('unenroll', pod).status, 0);
+  test('jails nobody after unenroll', async () => {
+    const { pod } = await enrolled('--exe', program);
+    assert.equal((await say('unenroll', pod)).status, 0);
     assert.equal(reads(program), true);
     assert.deepEqual(pods(), []);
   });
-  test('cannot be enrolled twice, nor can what is no file', () => {
-    enrolled('--exe', program);
-    assert.match(enroll('--exe', program).stderr, /already/);
-    assert.match(enroll('--exe', area).stderr, /is not a file/);
+  test('cannot be enrolled twice, nor can what is no file', async () => {
+    await enrolled('--exe', program);
+    assert.match((await enroll('--exe', program)).stderr, /already/);
+    assert.match((await enroll('--exe', area)).stderr, /is not a file/);
     assert.ok(existsSync(program));
   });
 });
@@ -461,14 +484,12 @@ describe('a policy that enrolls', () => {
   const cgroup = '/sys/fs/cgroup/enroll-policy';
   const file = (enrollments: string): string => writePolicy('enrolls', `${text}${enrollments}`);
   const both = `cgroups:\n  ${cgroup}: held\nexecutables:\n  ${program}: [held, other]\n`;
-  const sayBy = (path: string, ...words: string[]): Said =>
-    spawnSync(jailrun, words, { encoding: 'utf8', env: { ...process.env, JAILRUN_POLICY: path } });
   const names = (): string[] => pods().map(({ name }) => name.replace(/-[^-]+$/, ''));
 
   after(() => rmdirSync(cgroup));
 
-  test('jails what is to come, from attach on, and what is there no longer after a reload without it', () => {
-    const { status, stdout, stderr } = sayBy(file(both), 'attach');
+  test('jails what is to come, from attach on, and what is there no longer after a reload without it', async () => {
+    const { status, stdout, stderr } = await sayBy(file(both), 'attach');
     assert.equal(status, 0, stderr);
     assert.match(
       stdout,
@@ -481,21 +502,21 @@ describe('a policy that enrolls', () => {
     moveTo(cgroup, one.pid);
     assert.deepEqual([reads(program), typeof podOf(one.pid)], [false, 'string']);
 
-    assert.equal(sayBy(file(''), 'reload', '--dry-run').stdout.match(/^- enrolls/gm)?.length, 2);
+    assert.equal((await sayBy(file(''), 'reload', '--dry-run')).stdout.match(/^- enrolls/gm)?.length, 2);
     assert.equal(reads(program), false);
-    assert.equal(sayBy(file(''), 'reload').status, 0);
+    assert.equal((await sayBy(file(''), 'reload')).status, 0);
     assert.equal(reads(program), true);
     assert.deepEqual(names(), ['enroll-policy']);
   });
-  test('gets nothing changed that is the same, and changes nothing where it is at fault', () => {
-    sayBy(file(both), 'attach');
+  test('gets nothing changed that is the same, and changes nothing where it is at fault', async () => {
+    await sayBy(file(both), 'attach');
     const before = pods().map(({ id }) => id);
-    assert.equal(sayBy(file(both), 'reload').status, 0);
+    assert.equal((await sayBy(file(both), 'reload')).status, 0);
     assert.deepEqual(
       pods().map(({ id }) => id),
       before,
     );
-    const { status, stderr } = sayBy(file('executables:\n  /nowhere/at/all: held\n'), 'reload');
+    const { status, stderr } = await sayBy(file('executables:\n  /nowhere/at/all: held\n'), 'reload');
     assert.equal(status, 125);
     assert.match(stderr, /\/nowhere\/at\/all cannot be opened/);
     assert.deepEqual(

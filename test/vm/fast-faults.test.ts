@@ -22,16 +22,20 @@ import {
   about,
   area,
   asking,
+  front,
   install,
   podEntries,
+  probe,
   reads,
   settle,
+  start,
   starts,
   states,
   sweep,
   uninstall,
+  withoutNode,
 } from './start.js';
-import { type Command, describeStep, listSteps, runTo, takeInventory } from './steps.js';
+import { type Command, canFail, describeStep, listSteps, runTo, type Step, takeInventory } from './steps.js';
 
 const restricted = asking('restricted');
 /** What the role may read, and what it may not. */
@@ -46,16 +50,26 @@ after(uninstall);
 
 describe('a file of a remembered start', () => {
   const file = `${starts}/restricted`;
-  /** The launcher is asked, and the command is held, whatever the file is. */
+  /** The launcher is asked, and the front starts nothing by itself, whatever the file is. */
   function isNotBelieved(what: string, put: () => void): void {
     const good = readFileSync(file);
     rmSync(file);
     put();
-    assert.deepEqual(reads(questions, restricted), [held, true], what);
+    {
+      using _ = withoutNode();
+      const { stdout, status, node } = start(restricted, { input: about(questions) });
+      assert.deepEqual([stdout, status, node], ['', 125, true], what);
+    }
     rmSync(file, { recursive: true, force: true });
     writeFileSync(file, good, { mode: 0o600 });
     assert.deepEqual(reads(questions, restricted), [held, false], `after ${what}`);
   }
+  test('of which the launcher is asked is held by what the launcher says', () => {
+    const good = readFileSync(file);
+    writeFileSync(file, good.subarray(4));
+    assert.deepEqual(reads(questions, restricted), [held, true]);
+    assert.deepEqual(reads(questions, restricted), [held, false]);
+  });
   const some = (bytes: Buffer, at: number, value: number): Buffer => {
     const copy = Buffer.from(bytes);
     copy[at] = (copy[at] ?? 0) ^ value;
@@ -151,6 +165,42 @@ describe('a remembered start', () => {
         assert.deepEqual([stdout, status === 125 || status === 126], ['', true], describeStep(step));
         assert.match(stderr, /^jailrun: /);
       } else assert.equal(stdout, held, `${describeStep(step)}: ${stderr}`);
+      sweep();
+      assert.deepEqual(takeInventory(), clean, describeStep(step));
+    }
+  });
+});
+
+describe('a remembered start with a supervisor', () => {
+  const command: Command = {
+    program: front,
+    words: ['--role', 'restricted', '--', probe],
+    input: about(questions),
+  };
+  let node: ReturnType<typeof withoutNode>;
+  let steps: Step[];
+  let clean: ReturnType<typeof takeInventory>;
+  before(() => {
+    // What is denied would be reported by node, which is not what is walked here.
+    node = withoutNode();
+    steps = listSteps(command).filter(({ process }) => process <= 2);
+    sweep();
+    clean = takeInventory();
+  });
+  after(() => node[Symbol.dispose]());
+  test('that is killed at any of its steps lets nothing run unjailed, and the next one cleans up after it', () => {
+    assert.ok(steps.some(({ process }) => process === 2));
+    for (const step of steps) {
+      const { stdout, stderr } = runTo(step, 'kill', command);
+      assert.ok(held.startsWith(stdout), `${describeStep(step)}: ${stdout} ${stderr}`);
+      sweep();
+      assert.deepEqual(takeInventory(), clean, describeStep(step));
+    }
+  });
+  test('of which any call fails starts nothing or what is held, and leaves nothing', () => {
+    for (const step of steps.filter(canFail)) {
+      const { stdout, status } = runTo(step, constants.errno.EIO, command);
+      assert.ok(stdout === held || (stdout === '' && status !== 0), `${describeStep(step)}: ${stdout}`);
       sweep();
       assert.deepEqual(takeInventory(), clean, describeStep(step));
     }

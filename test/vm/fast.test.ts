@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -155,7 +155,7 @@ const podsShown = (): { id: string; name: string; role: string; processes: { pid
 
 describe('the command finds of a remembered start what it would find without jailrun:', () => {
   let tools: Tools;
-  const options = ['--role', 'permissive', '--exec'];
+  const options = ['--role', 'permissive'];
   before(async () => {
     tools = buildTools(area);
     await settle([...options, '--', '/bin/true']);
@@ -165,10 +165,12 @@ describe('the command finds of a remembered start what it would find without jai
   for (const { name, observe } of cases)
     test(name, async () => {
       const direct = await observe(wayOf());
-      forgetNode();
-      assert.deepEqual(await observe(wayOf(front, ...options, '--')), direct);
-      // With a limit of the size of files the launcher makes the start.
-      if (!name.includes('file size')) assert.equal(hasNodeRun(), false);
+      for (const more of [[], ['--exec']]) {
+        forgetNode();
+        assert.deepEqual(await observe(wayOf(front, ...options, ...more, '--')), direct, more.join());
+        // With a limit of the size of files the launcher makes the start.
+        if (!name.includes('file size')) assert.equal(hasNodeRun(), false, more.join());
+      }
     });
   for (const [role, value] of [
     ['restricted', 1],
@@ -184,11 +186,35 @@ describe('the command finds of a remembered start what it would find without jai
 
 describe('remembered apart are', () => {
   const role = ['--role', 'restricted'];
+  /** Grants what the built-in role does not. */
+  const policy = writePolicy(
+    'fast-own',
+    'version: 1\nroles: {own: {id: 881, extends: [restricted], files: any}}\n',
+  );
+  const site = writePolicy(
+    'fast-site',
+    `version: 1\nroles: {site: {id: 882, files: {read: ["@runtime", "\${file}"]}, exec: [${probe}], vars: [file]}}\n`,
+  );
+  const files = [`${area}/one`, `${area}/two`];
+  before(() => {
+    for (const file of files) writeFileSync(file, '');
+  });
   const forms: [string, string[], string][] = [
     ['--audit', [...role, '--audit', '--exec', '--', probe], 'oo'],
     ['--json', ['--json', ...role, '--exec', '--', probe], held],
     ['a stack', [...role, '--role=permissive', '--exec', '--', probe], held],
     ['a stack in another order', ['--role=permissive', ...role, '--exec', '--', probe], held],
+    ['a policy', ['--policy', policy, '--role', 'own', '--exec', '--', probe], 'oo'],
+    [
+      'a value',
+      [`--policy=${site}`, '--role=site', '--var', 'file=/etc/passwd', '--exec', '--', probe],
+      'od',
+    ],
+    [
+      'another value',
+      [`--policy=${site}`, '--role=site', '--var=file=/etc/shadow', '--exec', '--', probe],
+      'do',
+    ],
   ];
   for (const [what, words, answer] of forms)
     test(what, async () => {
@@ -196,21 +222,124 @@ describe('remembered apart are', () => {
       assert.deepEqual(reads(questions, words), [answer, false]);
       assert.deepEqual(reads(questions, restricted), [held, false]);
     });
+  test('a value and another value', async () => {
+    for (const [i, file] of files.entries()) {
+      const words = [`--policy=${site}`, '--role=site', '--var', `file=${file}`, '--exec', '--', probe];
+      await settle(words);
+      assert.deepEqual(reads(files, words), [['od', 'do'][i], false]);
+    }
+  });
+  test('what one policy and another say, where both are called the same from where one stands', async () => {
+    const words = ['--policy', 'fast.yaml', '--role=here', '--exec', '--', probe];
+    for (const [i, file] of files.entries()) {
+      const cwd = `${file}.d`;
+      mkdirSync(cwd);
+      const role = `here: {id: 883, files: {read: ["@runtime", ${file}]}, exec: [${probe}]}`;
+      writeFileSync(`${cwd}/fast.yaml`, `version: 1\nroles: {${role}}\n`);
+      const ask = () => start(words, { input: about(files), cwd });
+      await until(() => !ask().node);
+      assert.equal(ask().stdout, ['od', 'do'][i]);
+    }
+  });
+  test('what $JAILRUN_POLICY names', async () => {
+    const words = ['--role=own', '--exec', '--', probe];
+    const ask = () => start(words, { input: about(questions), env: { ...env, JAILRUN_POLICY: policy } });
+    await until(() => !ask().node);
+    assert.equal(ask().stdout, 'oo');
+    assert.deepEqual(start(words).status, 125);
+  });
   test('no commands that are named by a path without two hyphens before it', () => {
     assert.deepEqual(reads(questions, [...role, '--exec', probe]), [held, false]);
     assert.deepEqual(reads(questions, ['--exec', ...role, probe, '--']), [held, false]);
+  });
+  test('no starts with a supervisor, and none without', () => {
+    assert.deepEqual(reads(questions.slice(0, 1), [...role, '--', probe]), ['o', false]);
+  });
+});
+
+describe('a supervised start like one before', () => {
+  const words = ['--json', '--role', 'restricted', '--', probe];
+  const input = about(questions);
+  before(() => settle(words));
+
+  test('needs no node where nothing is denied, and leaves nothing', () => {
+    assert.deepEqual(reads(questions.slice(0, 1), words), ['o', false]);
+    sweep();
+    assert.deepEqual([readdirSync(states), podEntries(), podCgroups()], [[], [], []]);
+  });
+  test('reports what was denied as the launcher’s start does', () => {
+    const report = (): unknown[] => {
+      const { stdout, stderr, status } = start(words, { input });
+      assert.deepEqual([stdout, status], [held, 0], stderr);
+      const own = ['time', 'startTime', 'sequence', 'pod', 'podId', 'pid', 'tid', 'ppid'];
+      return stderr
+        .trimEnd()
+        .split('\n')
+        .map((line) => Object.entries(JSON.parse(line)).filter(([name]) => !own.includes(name)));
+    };
+    const fast = report();
+    rmSync(starts, { recursive: true });
+    assert.deepEqual(fast, report());
+    assert.equal(fast.length, 1);
+  });
+  test('tells a program of its pod as the launcher does, with the name that it was given', () => {
+    const line = (): string => {
+      const options = ['--report-fd=4', '--name', 'a b', ...words];
+      const script = `exec 4>${area}/report; exec "$@"`;
+      const { status, stderr } = start(options, { prefix: ['/bin/sh', '-c', script, 'sh'] });
+      assert.equal(status, 0, stderr);
+      const text = readFileSync(`${area}/report`, 'utf8');
+      assert.match(text, /"name":"a_b-[0-9a-f]{8}"/);
+      return text.replace(/[0-9a-f]{8}"/g, 'N"').replace(/"id":"\d+"/, '"id":"N"');
+    };
+    const fast = line();
+    assert.equal(hasNodeRun(), false);
+    rmSync(starts, { recursive: true });
+    assert.equal(fast, line());
+    assert.equal(hasNodeRun(), true);
+  });
+  test('is held, by a supervisor that passes on signals and its command’s end', async () => {
+    await settle(words);
+    forgetNode();
+    const child = spawn(front, words, { env, stdio: ['pipe', 'pipe', 'inherit'] });
+    child.stdin.write(about(questions.slice(0, 1)));
+    await once(child.stdout, 'data');
+    const [pod] = podsShown();
+    assert.equal(pod?.role, 'restricted');
+    assert.deepEqual(pod?.processes.length, 1);
+    assert.notEqual(pod?.processes[0]?.pid, child.pid);
+    child.kill('SIGUSR1');
+    const [, signal] = await once(child, 'exit');
+    assert.deepEqual([signal, hasNodeRun()], ['SIGUSR1', false]);
+    assert.deepEqual([podsShown(), readdirSync(states)], [[], []]);
+  });
+  test('is refused by a descriptor for reports that nobody reads, and starts nothing', () => {
+    const script = 'exec 4> >(:); sleep 0.1; exec "$@"';
+    const prefix = ['/bin/bash', '-c', script, 'bash'];
+    const { status, stdout } = start(['--report-fd=4', ...words], { prefix, input });
+    assert.deepEqual([status, stdout], [125, '']);
+    sweep();
+    assert.deepEqual([readdirSync(states), podEntries(), podCgroups()], [[], [], []]);
   });
 });
 
 describe('the launcher is asked about', () => {
   const exec = ['--role', 'restricted', '--exec'];
+  const supervised = ['--role', 'restricted', '--', probe];
   const policy = writePolicy('fast', 'version: 1\nroles: {more: {id: 880}}\n');
   const forms: [string, string[], Surroundings?][] = [
-    ['a supervised start', ['--role', 'restricted', '--', probe]],
     ['another policy', ['--policy', policy, ...exec, '--', probe]],
-    ['a variable', ['--var', 'a=b', ...exec, '--', probe]],
-    ['a name', ['--name', 'other', ...exec, '--', probe]],
-    ['a descriptor for reports', ['--report-fd', '2', ...exec, '--', probe]],
+    ['a variable that the role does not have', ['--var', 'a=b', ...exec, '--', probe]],
+    ['a name that is none', ['--name', '', ...exec, '--', probe]],
+    ['a name that begins like a draft', ['--name', '.other', ...exec, '--', probe]],
+    ['a command’s stream for reports', ['--report-fd', '2', ...exec, '--', probe]],
+    ['a descriptor for reports that is not open', ['--report-fd', '77', ...exec, '--', probe]],
+    ['a summary', ['--summary', `${area}/summary`, ...supervised]],
+    [
+      'the summary of a step in GitHub Actions',
+      supervised,
+      { env: { ...env, GITHUB_STEP_SUMMARY: `${area}/step` } },
+    ],
     ['an option that nobody knows', ['--unknown', ...exec, '--', probe]],
     ['an option that has a value and takes none', ['--exec=yes', '--role', 'restricted', '--', probe]],
     ['what could be a subcommand', [...exec, 'ps']],
@@ -218,7 +347,7 @@ describe('the launcher is asked about', () => {
     ['a role with a path for a name', ['--exec', '--role', '../pods/x', '--', probe]],
     ['a role named twice', [...exec, '--role', 'restricted', '--', probe]],
     ['no command', [...exec, '--']],
-    ['$JAILRUN_POLICY', [...exec, '--', probe], { env: { ...env, JAILRUN_POLICY: policy } }],
+    ['another $JAILRUN_POLICY', [...exec, '--', probe], { env: { ...env, JAILRUN_POLICY: policy } }],
     ['a limit for files', [...exec, '--', probe], { prefix: ['prlimit', '--fsize=1000000'] }],
     ['another user', [...exec, '--', probe], { prefix: ['setpriv', '--reuid=65534', '--clear-groups'] }],
     [

@@ -6,6 +6,8 @@ import { closeSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { addon } from '../../src/launcher/addon.js';
+import { obey } from '../../src/launcher/commandline.js';
+import { unenroll } from '../../src/launcher/enroll.js';
 import { openPins } from '../../src/launcher/kernel.js';
 import { listPods } from '../../src/launcher/pods.js';
 import { describePods, kill, type PodReport } from '../../src/launcher/ps.js';
@@ -48,6 +50,40 @@ export function run(
     denials: rows.filter(({ type }) => type === 'denial').flatMap((row) => Array(row.count).fill(row)),
     errors: rows.filter(({ type }) => type === 'error'),
   };
+}
+
+/** What a subcommand said, and its status. */
+export interface Said {
+  status: number;
+  stdout: string;
+  stderr: string;
+}
+
+/** Has the command line do in this process what the words say: an emulated kernel takes a second to start another. */
+export async function say(...words: string[]): Promise<Said> {
+  const said: Said = { status: 0, stdout: '', stderr: '' };
+  const failed = await obey(words, {
+    write: (text) => {
+      said.stdout += text;
+    },
+    end: (status) => {
+      said.status = status;
+    },
+    fail: (text) => {
+      said.stderr += text;
+    },
+  });
+  return failed ? { ...said, status: 125 } : said;
+}
+
+/** The same where the environment names a policy. */
+export async function sayBy(policy: string, ...words: string[]): Promise<Said> {
+  process.env.JAILRUN_POLICY = policy;
+  try {
+    return await say(...words);
+  } finally {
+    delete process.env.JAILRUN_POLICY;
+  }
 }
 
 /** What was denied, each once: COMMAND OPERATION TARGET, with N for the number of a process. */
@@ -129,7 +165,7 @@ export const pods: () => PodReport[] = describePods;
 /** Ends all pods but those of containers, which end with these. */
 export async function endPods(): Promise<void> {
   for (const { name, enrolled } of listPods()) {
-    if (enrolled) spawnSync(jailrun, ['unenroll', name]);
+    if (enrolled) unenroll(name);
     await kill(name).catch((error) => assert.equal(error.code, 'NO_POD'));
   }
   await until(() => pods().length === 0);

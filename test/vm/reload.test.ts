@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { openPins } from '../../src/launcher/kernel.js';
 import { compileStack, findStack } from '../../src/launcher/role.js';
 import type { CompiledRole } from '../../src/profiles/compile.js';
-import { attach, jailrun, leave, root, until, writePolicy } from './jail.js';
+import { attach, jailrun, leave, root, say, until, writePolicy } from './jail.js';
 
 const area = '/run/jailrun-test/reload';
 const flip = join(root, 'build/flip');
@@ -37,8 +37,8 @@ const storm = reloads
 const words = ['--policy', policy, '--role', 'changing', '--'];
 
 /** Runs `jailrun reload` and splits what it prints into lines. */
-function reloadBy(...options: string[]): { status: number | null; lines: string[]; stderr: string } {
-  const { status, stdout, stderr } = spawnSync(jailrun, ['reload', ...options], { encoding: 'utf8' });
+async function reloadBy(...options: string[]): Promise<{ status: number; lines: string[]; stderr: string }> {
+  const { status, stdout, stderr } = await say('reload', ...options);
   return { status, lines: stdout.trimEnd().split('\n'), stderr };
 }
 
@@ -87,7 +87,7 @@ describe('a reload', () => {
     const reader = new Reader();
     assert.deepEqual([await reader.reads('a'), await reader.reads('b')], ['yes', 'no']);
     change(second);
-    assert.equal(reloadBy().status, 0);
+    assert.equal((await reloadBy()).status, 0);
     assert.deepEqual([await reader.reads('a'), await reader.reads('b')], ['no', 'yes']);
     const report = await reader.end();
     assert.match(report, /denied read \S+\/b \(EACCES\): role changing does not grant it/);
@@ -108,11 +108,11 @@ describe('a reload', () => {
       `  + files.deny ${area}/none`,
       `  + files.deny ${area}/a`,
     ];
-    const dry = reloadBy('--dry-run');
+    const dry = await reloadBy('--dry-run');
     for (const line of lines) assert.ok(dry.lines.includes(line), dry.lines.join('\n'));
     assert.equal(dry.lines.at(-1), '1 pods would change; 0 stay as they are.');
     assert.equal(await reader.reads('b'), 'no');
-    const [report] = reloadBy('--json').lines.map((line) => JSON.parse(line));
+    const [report] = (await reloadBy('--json')).lines.map((line) => JSON.parse(line));
     assert.deepEqual(
       { ...report, pod: '', podId: '', added: report.added.length, removed: report.removed.includes('x') },
       {
@@ -127,7 +127,7 @@ describe('a reload', () => {
         notes: [],
       },
     );
-    assert.deepEqual(reloadBy().lines, ['0 pods changed; 1 stay as they are.']);
+    assert.deepEqual((await reloadBy()).lines, ['0 pods changed; 1 stay as they are.']);
     await reader.end();
   });
   test('of a policy with a fault changes nothing and says why', async () => {
@@ -140,7 +140,7 @@ describe('a reload', () => {
       [policyOf('any', '\n    vars: [site]'), /site/],
     ] as const) {
       change(text);
-      const { status, stderr } = reloadBy();
+      const { status, stderr } = await reloadBy();
       assert.equal(status, 125);
       assert.match(stderr, /Nothing has changed/);
       assert.match(stderr, why);
@@ -153,10 +153,10 @@ describe('a reload', () => {
     const reader = new Reader();
     assert.equal(await reader.reads('b'), 'no');
     change(policyOf(first.split('files: ')[1]?.split('\n')[0] ?? '', '\n    mode: audit'));
-    assert.equal(reloadBy().status, 0);
+    assert.equal((await reloadBy()).status, 0);
     assert.equal(await reader.reads('b'), 'yes');
     change(first);
-    assert.equal(reloadBy().status, 0);
+    assert.equal((await reloadBy()).status, 0);
     assert.equal(await reader.reads('b'), 'no');
     assert.match(await reader.end(), /would be denied read \S+\/b/);
   });
@@ -165,12 +165,12 @@ describe('a reload', () => {
     const reader = new Reader(['--audit']);
     assert.equal(await reader.reads('b'), 'yes');
     change(second);
-    assert.equal(reloadBy().status, 0);
+    assert.equal((await reloadBy()).status, 0);
     assert.equal(await reader.reads('none'), 'yes');
     await reader.end();
   });
-  test('of nothing is nothing', () => {
-    assert.deepEqual(reloadBy().lines, ['0 pods changed; 0 stay as they are.']);
+  test('of nothing is nothing', async () => {
+    assert.deepEqual((await reloadBy()).lines, ['0 pods changed; 0 stay as they are.']);
   });
   test('has no instant at which neither policy decides', async (context) => {
     change(first);

@@ -31,6 +31,17 @@ export function install(): void {
   writeFileSync(`${installed}/launcher.cjs`, line + loader);
 }
 
+/**
+ * Until it is undone, what stands for node says that it was started and ends, and so no command starts: an emulated
+ * kernel takes a second for node itself.
+ */
+export function withoutNode(): { [Symbol.dispose](): void } {
+  const loader = `${installed}/lib/ld-linux-x86-64.so.2`;
+  mkdirSync(`${installed}/lib`);
+  writeFileSync(loader, `#!/bin/sh\necho x >>${marker}\nexit 125\n`, { mode: 0o755 });
+  return { [Symbol.dispose]: () => rmSync(`${installed}/lib`, { recursive: true }) };
+}
+
 export function uninstall(): void {
   for (const directory of [area, starts]) rmSync(directory, { recursive: true, force: true });
   leave();
@@ -50,6 +61,7 @@ export interface Started {
 export interface Surroundings {
   input?: string;
   env?: NodeJS.ProcessEnv;
+  cwd?: string;
   /** What stands before jailrun. */
   prefix?: string[];
 }

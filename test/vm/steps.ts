@@ -163,7 +163,7 @@ export async function runAround(
 /** What jailrun has on this host. Roles that are whole may stay in the kernel without a pod, up to a number. */
 export interface Inventory {
   pins: string[];
-  /** In /run/jailrun. */
+  /** In /run/jailrun, without what is remembered of starts. */
   files: string[];
   cgroups: string[];
   /** Map -> keys. */
@@ -183,7 +183,7 @@ export function takeInventory(): Inventory {
   const roles = new Set(keys('roles'));
   return {
     pins: readNames('/sys/fs/bpf', true).filter((name) => name.startsWith('jailrun')),
-    files: readNames('/run/jailrun', true),
+    files: readNames('/run/jailrun', true).filter((name) => !/^starts(\/|$)/.test(name)),
     cgroups: readNames('/sys/fs/cgroup').filter((name) => name.startsWith('jailrun-')),
     maps: Object.fromEntries(maps.map((map) => [map, keys(map)])),
     strayRules: [...keys('role_rules'), ...keys('role_globs')].filter((key) => !roles.has(key)),

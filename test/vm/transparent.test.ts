@@ -34,6 +34,8 @@ describe('a command is started as it would be without jailrun:', () => {
         ['--role', 'permissive', '--exec'],
       ]) {
         test(options.includes('--exec') ? 'with --exec' : 'supervised', async () => {
+          // What is remembered needs no launcher: see fast.test.ts.
+          rmSync('/run/jailrun/starts', { recursive: true, force: true });
           assert.deepEqual(await observe(wayOf(jailrun, ...options, '--')), direct);
         });
       }

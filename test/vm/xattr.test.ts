@@ -21,7 +21,7 @@ import { after, afterEach, before, describe, test } from 'node:test';
 import { Denial, Hook, Operation, Reason } from '../../src/abi.js';
 import { addon } from '../../src/launcher/addon.js';
 import type { PodReport } from '../../src/launcher/ps.js';
-import { attach, detach, jailrun, mapSize, pods, until, writePolicy } from './jail.js';
+import { attach, detach, jailrun, mapSize, pods, type Said, sayBy, until, writePolicy } from './jail.js';
 
 const area = '/run/jailrun-test/xattr';
 const program = `${area}/reader`;
@@ -50,22 +50,21 @@ roles:
 `;
 const claims = 'xattrs: {owners: [root, "1001"], roles: [held, other]}\n';
 
-interface Said {
-  status: number | null;
-  stdout: string;
-  stderr: string;
-}
-/** Runs jailrun with a policy of the host's. */
-const sayBy = (policy: string, ...words: string[]): Said =>
+/** Runs a command with a policy of the host's. */
+const runBy = (policy: string, ...words: string[]) =>
   spawnSync(jailrun, words, {
     encoding: 'utf8',
     env: { ...process.env, JAILRUN_POLICY: writePolicy('xattr', policy) },
   });
-function settle(policy: string): void {
-  const { status, stderr } = sayBy(policy, 'reload');
+/** Has the command line do something with such a policy. */
+const doBy = (policy: string, ...words: string[]): Promise<Said> =>
+  sayBy(writePolicy('xattr', policy), ...words);
+async function settle(policy: string): Promise<void> {
+  const { status, stderr } = await doBy(policy, 'reload');
   assert.equal(status, 0, stderr);
 }
-const refused = (): number => JSON.parse(sayBy(roles(), 'status', '--json').stdout).refused;
+const refused = async (): Promise<number> =>
+  JSON.parse((await doBy(roles(), 'status', '--json')).stdout).refused;
 
 const number = (id: number, bytes = 4): Uint8Array =>
   new Uint8Array(new BigUint64Array([BigInt(id)]).buffer, 0, bytes);
@@ -140,20 +139,20 @@ function testClaims(): void {
     assert.equal(mapSize('readings'), 0);
   });
 
-  test('runs in it, whether or not a NUL ends the name, and one that claims none is free', () => {
+  test('runs in it, whether or not a NUL ends the name, and one that claims none is free', async () => {
     assert.equal(jailOf(program), 'free');
     for (const name of ['held', 'held\0', 'other']) {
       claim(program, { [role]: name });
       assert.equal(jailOf(program), name.replace('\0', ''));
     }
   });
-  test('runs in it by its number, whatever pod Jailer meant', () => {
+  test('runs in it by its number, whatever pod Jailer meant', async () => {
     claim(program, { [jailersRole]: number(830), [jailersPod]: number(7, 8) });
     assert.equal(jailOf(program), 'held');
     claim(program, { [jailersPod]: number(7, 8) });
     assert.equal(jailOf(program), 'free');
   });
-  test('runs in it by any name and by a descriptor, for every user and every thread', () => {
+  test('runs in it by any name and by a descriptor, for every user and every thread', async () => {
     claim(program, { [role]: 'held' });
     linkSync(program, `${area}/link`);
     symlinkSync(program, `${area}/symlink`);
@@ -166,7 +165,7 @@ function testClaims(): void {
       assert.equal(spawnSync('python3', ['-c', script], { encoding: 'utf8' }).stdout, 'two,');
     for (const name of ['link', 'symlink']) rmSync(`${area}/${name}`);
   });
-  test('runs in it as a script, before what its interpreter claims, and as an interpreter', () => {
+  test('runs in it as a script, before what its interpreter claims, and as an interpreter', async () => {
     const script = `${area}/script`;
     writeFileSync(script, `#!${program}\n`, { mode: 0o755 });
     const jailed = (): string | undefined =>
@@ -180,8 +179,8 @@ function testClaims(): void {
     assert.equal(jailed(), 'one,');
     rmSync(script);
   });
-  test('is not started where it claims what files may not, and the report says so', () => {
-    const before = refused();
+  test('is not started where it claims what files may not, and the report says so', async () => {
+    const before = await refused();
     const bad: Record<string, string | Uint8Array>[] = [
       { [role]: 'free' },
       { [role]: 'nobody' },
@@ -213,11 +212,11 @@ function testClaims(): void {
         [Hook.BPRM_CHECK_SECURITY, Operation.EXEC, 13, Reason.CLAIM, 1002, program, 0],
       );
     }
-    assert.equal(refused() - before, bad.length);
+    assert.equal((await refused()) - before, bad.length);
     claim(program, { [role]: 'held', [jailersRole]: number(830) });
     assert.equal(jailOf(program), 'held');
   });
-  test('counts as its owner does', () => {
+  test('counts as its owner does', async () => {
     const others = `${area}/others`;
     for (const value of ['held', 'nobody']) {
       makeProgram(others, { user: 1002 });
@@ -228,7 +227,7 @@ function testClaims(): void {
       rmSync(others);
     }
   });
-  test('is not started by who may not read it, since nobody can tell what it claims', () => {
+  test('is not started by who may not read it, since nobody can tell what it claims', async () => {
     const hidden = `${area}/hidden`;
     makeProgram(hidden, { mode: 0o711 });
     refusals();
@@ -248,12 +247,12 @@ function testClaims(): void {
     assert.equal(jailOf(hidden, { user: 1002 }), 'free');
     rmSync(hidden);
   });
-  test('starts in the jail of who is jailed already, whatever it claims', () => {
+  test('starts in the jail of who is jailed already, whatever it claims', async () => {
     for (const value of ['held', 'nobody']) {
       claim(program, { [role]: value });
-      const { stdout } = sayBy(roles(), '--role', 'other', '--', program, one, two);
+      const { stdout } = runBy(roles(), '--role', 'other', '--', program, one, two);
       assert.equal(stdout, 'one,');
-      const shell = sayBy(
+      const shell = runBy(
         roles(),
         '--role',
         'other',
@@ -281,7 +280,7 @@ function testClaims(): void {
     pod.stdin.end();
     await once(pod, 'close');
   });
-  test('jails nobody whose execution of it fails', () => {
+  test('jails nobody whose execution of it fails', async () => {
     const script = `${area}/broken`;
     writeFileSync(script, '#!/nowhere\n', { mode: 0o755 });
     claim(script, { [role]: 'held' });
@@ -294,7 +293,7 @@ os.execv('/bin/cat', ['cat', '${one}'])`;
     assert.equal(spawnSync('python3', ['-c', failing], { encoding: 'utf8' }).stdout, 'one,\none,');
     rmSync(script);
   });
-  test('holds on every kind of file system that has such attributes', () => {
+  test('holds on every kind of file system that has such attributes', async () => {
     const mounts = '/mnt/ext4/xattr';
     for (const name of ['lower', 'upper', 'work', 'merged'])
       mkdirSync(`${mounts}/${name}`, { recursive: true });
@@ -319,7 +318,7 @@ os.execv('/bin/cat', ['cat', '${one}'])`;
       rmSync(mounts, { recursive: true });
     }
   });
-  test('claims nothing on FUSE, where its server says whose it is', () => {
+  test('claims nothing on FUSE, where its server says whose it is', async () => {
     const fuse = '/mnt/ext4/xattr-fuse';
     for (const name of ['lower', 'upper', 'work', 'merged'])
       mkdirSync(`${fuse}/${name}`, { recursive: true });
@@ -338,7 +337,7 @@ os.execv('/bin/cat', ['cat', '${one}'])`;
       rmSync(fuse, { recursive: true });
     }
   });
-  test('holds where many execute it at once', () => {
+  test('holds where many execute it at once', async () => {
     claim(program, { [role]: 'held' });
     const many = `for i in $(seq 8); do (for j in $(seq 10); do ${program} ${one} ${two}; done) & done; wait`;
     assert.equal(spawnSync('/bin/sh', ['-c', many], { encoding: 'utf8' }).stdout, 'two,'.repeat(80));
@@ -354,18 +353,18 @@ function testPolicy(): void {
 
   test('begins and ends with the policy that says it, and what runs stays in its jail', async () => {
     claim(program, { [role]: 'held' });
-    settle(roles());
+    await settle(roles());
     assert.equal(jailOf(program), 'free');
-    settle(`${roles()}${claims}`);
+    await settle(`${roles()}${claims}`);
     assert.deepEqual(begun(), ['held', 'other']);
     const running = spawn(program, ['-', one], { stdio: ['pipe', 'pipe', 'ignore'] });
     running.stdin.write('started');
     await once(running.stdout, 'data');
-    const { stdout } = sayBy(roles(), 'reload', '--dry-run');
+    const { stdout } = await doBy(roles(), 'reload', '--dry-run');
     assert.match(stdout, /^- enrolls files that claim it in role held$/m);
     assert.match(stdout, /^- files of user 0 may claim roles$/m);
     assert.equal(jailOf(program), 'held');
-    settle(roles());
+    await settle(roles());
     assert.equal(jailOf(program), 'free');
     let said = '';
     running.stdout.on('data', (part) => {
@@ -376,29 +375,29 @@ function testPolicy(): void {
     assert.equal(said, '');
     assert.deepEqual(begun(), []);
   });
-  test('changes with it: roles, their numbers and the owners', () => {
-    settle(`${roles()}xattrs: {owners: [root], roles: [other]}\n`);
+  test('changes with it: roles, their numbers and the owners', async () => {
+    await settle(`${roles()}xattrs: {owners: [root], roles: [other]}\n`);
     claim(program, { [role]: 'held' });
     assert.equal(jailOf(program), 'EACCES');
-    settle(`${roles(840)}xattrs: {owners: [root], roles: [held]}\n`);
+    await settle(`${roles(840)}xattrs: {owners: [root], roles: [held]}\n`);
     assert.equal(jailOf(program), 'held');
     claim(program, { [jailersRole]: number(830) });
     assert.equal(jailOf(program), 'EACCES');
     claim(program, { [jailersRole]: number(840) });
     assert.equal(jailOf(program), 'held');
-    settle(`${roles(840)}xattrs: {owners: ["1001"], roles: [held]}\n`);
+    await settle(`${roles(840)}xattrs: {owners: ["1001"], roles: [held]}\n`);
     assert.equal(jailOf(program), 'free');
   });
   test('is never nothing while it changes', async () => {
     claim(program, { [role]: 'held' });
-    settle(`${roles()}${claims}`);
+    await settle(`${roles()}${claims}`);
     const [stop, escaped] = [`${area}/stop`, `${area}/escaped`];
     const loop = spawn('/bin/sh', [
       '-c',
       `while [ ! -e ${stop} ]; do ${program} ${one} && echo >> ${escaped}; done; true`,
     ]);
     for (const id of [840, 830, 840])
-      settle(
+      await settle(
         `${roles(id)}xattrs: {owners: [root, "${id}"], roles: [${id === 840 ? 'held' : 'other, held'}]}\n`,
       );
     writeFileSync(stop, '');
@@ -406,9 +405,9 @@ function testPolicy(): void {
     assert.ok(!existsSync(escaped));
     rmSync(stop);
   });
-  test('gives way to what the policy says of a file itself', () => {
+  test('gives way to what the policy says of a file itself', async () => {
     claim(program, { [role]: 'held' });
-    settle(`${roles()}${claims}executables: {${program}: other}\n`);
+    await settle(`${roles()}${claims}executables: {${program}: other}\n`);
     assert.equal(jailOf(program), 'other');
     const script = `${area}/script`;
     writeFileSync(script, `#!${program}\n`, { mode: 0o755 });
@@ -416,17 +415,20 @@ function testPolicy(): void {
     assert.match(spawnSync(script, [one, two], { encoding: 'utf8' }).stdout, /\ntwo,$/);
     rmSync(script);
   });
-  test('is refused to a role whose pod is unenrolled', () => {
-    settle(`${roles()}${claims}`);
+  test('is refused to a role whose pod is unenrolled', async () => {
+    await settle(`${roles()}${claims}`);
     claim(program, { [role]: 'held' });
     const pod = pods().find((one) => one.role === 'held');
-    assert.equal(sayBy(roles(), 'unenroll', pod?.name ?? '').status, 0);
+    assert.equal((await doBy(roles(), 'unenroll', pod?.name ?? '')).status, 0);
     assert.equal(jailOf(program), 'EACCES');
     claim(program, { [role]: 'other' });
     assert.equal(jailOf(program), 'other');
   });
-  test('is refused where it names a user that is not there', () => {
-    const { status, stderr } = sayBy(`${roles()}xattrs: {owners: [root, nobdy], roles: [held]}\n`, 'reload');
+  test('is refused where it names a user that is not there', async () => {
+    const { status, stderr } = await doBy(
+      `${roles()}xattrs: {owners: [root, nobdy], roles: [held]}\n`,
+      'reload',
+    );
     assert.equal(status, 125);
     assert.match(stderr, /xattr\.yaml:21:25: xattrs\.owners: this host has no user nobdy/);
   });
@@ -437,7 +439,7 @@ function testSocket(): void {
   let server: ChildProcess;
 
   before(async () => {
-    settle(`${roles()}${claims}`);
+    await settle(`${roles()}${claims}`);
     server = spawn(jailrun, ['serve', '--socket', socket], {
       stdio: 'ignore',
       env: { ...process.env, JAILRUN_POLICY: writePolicy('xattr', roles()) },
@@ -494,19 +496,19 @@ function testSocket(): void {
 }
 
 function testUnreadable(): void {
-  test('is refused by attach and reload, with its place, and enrolls nobody', () => {
+  test('is refused by attach and reload, with its place, and enrolls nobody', async () => {
     claim(program, {});
     for (const words of [['attach'], ['reload'], ['reload', '--dry-run']]) {
-      const { status, stderr } = sayBy(`${roles()}${claims}`, ...words);
+      const { status, stderr } = await doBy(`${roles()}${claims}`, ...words);
       assert.equal(status, 125);
       assert.match(stderr, /xattr\.yaml:\d+:1: xattrs: on this host no program may read extended attributes/);
     }
     assert.deepEqual(pods(), []);
     assert.equal(jailOf(program), 'free');
-    assert.equal(sayBy(roles(), 'reload').status, 0);
+    assert.equal((await doBy(roles(), 'reload')).status, 0);
   });
-  test('hinders no run', () => {
-    const { stdout } = sayBy(`${roles()}${claims}`, '--role', 'held', '--', program, one, two);
+  test('hinders no run', async () => {
+    const { stdout } = runBy(`${roles()}${claims}`, '--role', 'held', '--', program, one, two);
     assert.equal(stdout, 'two,');
   });
 }
