@@ -676,23 +676,6 @@ static bool find_ending(const char *id, struct ending *ending)
 	return sure && !other_dead;
 }
 
-/* Whether a task is left in the pod; in doubt one is. */
-static bool has_task(__u64 pod)
-{
-	size_t size;
-	char *bytes = iterate("jr_list_tasks", -1, &size);
-	bool found = !bytes || size % sizeof(struct jr_swept) != 0;
-
-	for (size_t at = 0; !found && at < size; at += sizeof(struct jr_swept)) {
-		struct jr_swept task;
-
-		memcpy(&task, bytes + at, sizeof(task));
-		found = task.pod == pod;
-	}
-	free(bytes);
-	return found;
-}
-
 static bool remove_ending(const struct ending *ending, const struct maps *maps)
 {
 	struct pod pod = {.plan = {.pod = ending->pod}};

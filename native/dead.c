@@ -57,33 +57,50 @@ static int choose(char names[LOOKED_AT][NAME_MAX + 1], bool *drafts)
 	return seen < LOOKED_AT ? seen : LOOKED_AT;
 }
 
+/* What a state file tells. */
+struct told {
+	bool begun;   /* it begins as files of pods do */
+	bool process; /* the pod is of a process that was enrolled */
+	bool whole;   /* all that was to be enrolled at first is */
+	bool goes_on; /* and more may be */
+};
+
 /*
- * Reads of a state file what tells what belongs to the pod. False where it does not begin as files of pods do
- * that have a cgroup of their own. A second line that was never finished is of a pod that has no entries yet.
+ * Reads of a state file what tells what belongs to the pod, which has no cgroup of its own where that is
+ * empty. A second line that was never finished is of a pod that has no entries yet.
  */
-static bool read_state(int file, struct pod *pod)
+static struct told read_state(int file, struct pod *pod)
 {
-	char path[JR_PLAN_PATH];
+	static const char enrolled[] = "{\"enrolled\":";
+	struct told told = {0};
 	char *line = NULL;
 	size_t room = 0;
 	FILE *stream = fdopen(dup(file), "r");
 	unsigned long long id;
 	int end = 0;
-	bool named;
 
 	if (!stream)
-		return false;
-	named = getline(&line, &room, stream) > 0 && strchr(line, '\n') &&
-		sscanf(line, "{\"version\":1,\"cgroup\":\"%1023[^\"\\]\",%n", path, &end) == 1 && end > 0;
-	if (named) {
-		strcpy(pod->plan.cgroup, path);
-		if (getline(&line, &room, stream) > 0 && strchr(line, '\n') &&
-		    sscanf(line, "{\"id\":\"%llu\"}", &id) == 1)
+		return told;
+	if (getline(&line, &room, stream) > 0 && strchr(line, '\n')) {
+		/* Within a string a quote has a backslash in front of it. */
+		told.process = strstr(line, ",\"enrolls\":{\"process\":");
+		told.begun = sscanf(line, "{\"version\":1,\"cgroup\":\"\",%n", &end) == 0 && end > 0;
+		if (!told.begun)
+			told.begun = sscanf(line, "{\"version\":1,\"cgroup\":\"%1023[^\"\\]\",%n",
+					    pod->plan.cgroup, &end) == 1 &&
+				     end > 0;
+	}
+	while (told.begun && getline(&line, &room, stream) > 0) {
+		if (strchr(line, '\n') && sscanf(line, "{\"id\":\"%llu\"}", &id) == 1)
 			pod->plan.pod = id;
+		if (strncmp(line, enrolled, strlen(enrolled)) == 0 && strchr(line, '\n')) {
+			told.whole = true;
+			told.goes_on = strcmp(line + strlen(enrolled), "true}\n") == 0;
+		}
 	}
 	free(line);
 	fclose(stream);
-	return named;
+	return told;
 }
 
 /* Whether the cgroup is gone or has no task. */
@@ -104,16 +121,12 @@ static bool is_empty(int cgroup)
 	return empty;
 }
 
-/* Removes the pod where it is dead. False where it cannot be removed. The state file is locked. */
-static bool remove_if_dead(struct pod *pod, int file)
+/* False where the pod has a cgroup of its own that is empty, and cannot be removed. */
+static bool remove_if_empty(struct pod *pod)
 {
-	int cgroup;
-	bool gone, done = true;
+	int cgroup = open(pod->plan.cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool gone = cgroup < 0 && errno == ENOENT, done = true;
 
-	if (!read_state(file, pod))
-		return true;
-	cgroup = open(pod->plan.cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	gone = cgroup < 0 && errno == ENOENT;
 	if (gone || (cgroup >= 0 && is_empty(cgroup))) {
 		pod->descriptors[JR_PLAN_CGROUP] = cgroup;
 		done = !take_apart(pod);
@@ -121,6 +134,21 @@ static bool remove_if_dead(struct pod *pod, int file)
 	if (cgroup >= 0)
 		close(cgroup);
 	return done;
+}
+
+/*
+ * Removes the pod where it is dead. False where it cannot be removed, and where it is the launcher's to end:
+ * of what was enrolled that is not complete, or of which nothing lives. The state file is locked.
+ */
+static bool remove_if_dead(struct pod *pod, int file)
+{
+	struct told told = read_state(file, pod);
+
+	if (!told.begun)
+		return true;
+	if (*pod->plan.cgroup)
+		return remove_if_empty(pod);
+	return told.whole && ((told.goes_on && !told.process) || has_task(pod->plan.pod));
 }
 
 static bool look_at(const char *name, const int maps[JR_PLAN_FDS])

@@ -8,6 +8,7 @@
 #include <linux/magic.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -132,6 +133,22 @@ bool open_pod_maps(int descriptors[JR_PLAN_FDS])
 uint64_t count_denials(const struct pod *pod)
 {
 	return read_counters(pod).denials;
+}
+
+bool has_task(uint64_t pod)
+{
+	size_t size;
+	char *bytes = iterate("jr_list_tasks", -1, &size);
+	bool found = !bytes || size % sizeof(struct jr_swept) != 0;
+
+	for (size_t at = 0; !found && at < size; at += sizeof(struct jr_swept)) {
+		struct jr_swept task;
+
+		memcpy(&task, bytes + at, sizeof(task));
+		found = task.pod == pod;
+	}
+	free(bytes);
+	return found;
 }
 
 /* The counters come last: they tell which slots there are to delete. */

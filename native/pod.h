@@ -36,6 +36,9 @@ bool open_pod_maps(int descriptors[JR_PLAN_FDS]);
 /* How many denials the pod has had. */
 uint64_t count_denials(const struct pod *pod);
 
+/* Whether a task is in the pod, wherever that was moved to; in doubt one is. */
+bool has_task(uint64_t pod);
+
 /*
  * Removes the pod's cgroup, map entries and state file, in this order: what is left when this process
  * dies in between is what the next jailrun recognizes as a dead pod's and removes. A pod in which

@@ -29,6 +29,7 @@ import {
   errorFor,
   type Faulted,
   type Inventory,
+  listRemembered,
   listSteps,
   runAround,
   runTo,
@@ -133,12 +134,6 @@ function walk(
       if (++visited % row === 0) recover(where);
       else cleanUp(where);
     }
-}
-
-/** The steps of a start that is remembered, as are all those of the same command after it. */
-function listRemembered(command: Command): Step[] {
-  listSteps(command);
-  return listSteps(command);
 }
 
 /** The launcher's steps until it hands the pod over are the same in every run. */

@@ -180,7 +180,8 @@ describe('a remembered start with a supervisor', () => {
   let node: ReturnType<typeof withoutNode>;
   let steps: Step[];
   let clean: ReturnType<typeof takeInventory>;
-  before(() => {
+  before(async () => {
+    await settle(command.words);
     // What is denied would be reported by node, which is not what is walked here.
     node = withoutNode();
     steps = listSteps(command).filter(({ process }) => process <= 2);

@@ -205,16 +205,6 @@ describe('remembered apart are', () => {
     ['a stack', [...role, '--role=permissive', '--exec', '--', probe], held],
     ['a stack in another order', ['--role=permissive', ...role, '--exec', '--', probe], held],
     ['a policy', ['--policy', policy, '--role', 'own', '--exec', '--', probe], 'oo'],
-    [
-      'a value',
-      [`--policy=${site}`, '--role=site', '--var', 'file=/etc/passwd', '--exec', '--', probe],
-      'od',
-    ],
-    [
-      'another value',
-      [`--policy=${site}`, '--role=site', '--var=file=/etc/shadow', '--exec', '--', probe],
-      'do',
-    ],
   ];
   for (const [what, words, answer] of forms)
     test(what, async () => {

@@ -7,7 +7,6 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { addon } from '../../src/launcher/addon.js';
 import { obey } from '../../src/launcher/commandline.js';
-import { unenroll } from '../../src/launcher/enroll.js';
 import { openPins } from '../../src/launcher/kernel.js';
 import { listPods } from '../../src/launcher/pods.js';
 import { describePods, kill, type PodReport } from '../../src/launcher/ps.js';
@@ -165,7 +164,8 @@ export const pods: () => PodReport[] = describePods;
 /** Ends all pods but those of containers, which end with these. */
 export async function endPods(): Promise<void> {
   for (const { name, enrolled } of listPods()) {
-    if (enrolled) unenroll(name);
+    // It may have ended by itself.
+    if (enrolled) await say('unenroll', name);
     await kill(name).catch((error) => assert.equal(error.code, 'NO_POD'));
   }
   await until(() => pods().length === 0);

@@ -18,7 +18,7 @@ import {
   until,
   writePolicy,
 } from './jail.js';
-import { listSteps, runAround } from './steps.js';
+import { listRemembered, runAround } from './steps.js';
 
 const policy = writePolicy(
   'life',
@@ -215,7 +215,7 @@ describe('nothing of the command runs unjailed:', () => {
   const command = { words: ['--role', 'permissive', '--', 'echo', 'ran'] };
   /** Does something just before the last mile starts, which makes the task the pod's. */
   async function runWith(meanwhile: () => void): ReturnType<typeof runAround> {
-    const lastMile = listSteps(command).find(({ text }) => text === 'exec');
+    const lastMile = listRemembered(command).find(({ text }) => text === 'exec');
     assert.ok(lastMile);
     return runAround(lastMile, 'wait', command, { meanwhile });
   }

@@ -73,6 +73,16 @@ export function listSteps(command: Command): Step[] {
   return steps;
 }
 
+/** The steps of a start that is remembered, as are all those of the same command after it. */
+export function listRemembered(command: Command): Step[] {
+  for (let i = 0; i < 10; i++) {
+    const steps = listSteps(command);
+    // The launcher sends its plan.
+    if (!steps.some(({ text }) => text === 'send')) return steps;
+  }
+  assert.fail('the start is not remembered');
+}
+
 const kindOf = (step: Step | undefined): string =>
   step ? `${step.process} ${step.text.split(' ')[0]} ${dirname(step.text)}` : '';
 
