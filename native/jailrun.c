@@ -39,14 +39,17 @@ static bool seems_given(char *const arguments[], const char *option)
 	return false;
 }
 
+/* What seen_report() answers beside the number of an open descriptor. */
+enum { NOT_NAMED = -1, NOT_OPEN = -2 };
+
 /*
- * The descriptor that --report-fd seems to name, -1 where it is not given. What is not open, or is one of the
- * command's streams, the launcher refuses; until then it is standard error.
+ * The descriptor that --report-fd seems to name. One of the command's streams the launcher refuses; until
+ * then it is standard error.
  */
 static int seen_report(char *const arguments[])
 {
 	static const char option[] = "--report-fd";
-	int report = -1;
+	int report = NOT_NAMED;
 
 	for (; *arguments && strcmp(*arguments, "--") != 0; arguments++) {
 		const char *value = *arguments + strlen(option);
@@ -61,9 +64,9 @@ static int seen_report(char *const arguments[])
 		else
 			continue;
 		number = strtol(value, NULL, 10);
-		report = number > STDERR_FILENO && number <= INT_MAX && fcntl(number, F_GETFD) >= 0
-			     ? (int)number
-			     : STDERR_FILENO;
+		report = number > STDERR_FILENO && number <= INT_MAX ? (int)number : STDERR_FILENO;
+		if (fcntl(report, F_GETFD) < 0)
+			return NOT_OPEN;
 	}
 	return report;
 }
@@ -82,7 +85,7 @@ static int ask_launcher(const struct launcher *launcher, char *const arguments[]
 {
 	int ends[2];
 	int descriptors[] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, -1, launcher->voice.fd};
-	int count = seen_report(arguments) < 0 ? JR_PLAN_REPORT : JR_PLAN_REPORT + 1;
+	int count = seen_report(arguments) == NOT_NAMED ? JR_PLAN_REPORT : JR_PLAN_REPORT + 1;
 	struct pollfd events[2] = {{.events = POLLIN}, {.events = POLLIN}};
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
@@ -210,6 +213,14 @@ static int run(int argc, char *argv[])
 	bool planned;
 	int program;
 
+	/* Before a descriptor of this process can be taken for it. */
+	if (report == NOT_OPEN) {
+		complain(launcher.voice, "USAGE",
+			 "The command was not started: the descriptor that --report-fd names is not open. "
+			 "Open it: "
+			 "jailrun --report-fd 3 … 3>report");
+		return STATUS_FAILED;
+	}
 	if (!take_over(&caller))
 		return fail(launcher.voice, "a standard stream is closed and /dev/null cannot be opened",
 			    "Mount /dev");

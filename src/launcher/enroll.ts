@@ -409,8 +409,12 @@ function processTarget(pid: number, pidfd: number, children: boolean): Target {
     enrolls: { process: pid },
     label: nameOf(pid),
     check(kernel, pod) {
-      const found = kernel.look(pod, what);
-      if (!found.some((one) => one.pid === pid)) throw noProcess(pid);
+      const isFound = (): boolean => found.some((one) => one.pid === pid);
+      let found = kernel.look(pod, what);
+      // While a thread takes the number of the process, which it does to execute a program, none may have it.
+      for (let i = 0; i < 100 && !isFound() && addon.pidfdSignal(pidfd, 0); i++)
+        found = kernel.look(pod, what);
+      if (!isFound()) throw noProcess(pid);
       const jailed = found.find(({ what }) => what === SweptWhat.JAILED);
       if (jailed) throw jailedAlready(`Process ${pid}`, jailed.pod);
       checkHeld(found, pod);

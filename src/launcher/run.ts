@@ -1,5 +1,5 @@
 // A run's first half: everything up to the plan, with which the front starts the command.
-import { closeSync, constants, lstatSync, openSync, writeSync } from 'node:fs';
+import { closeSync, constants, openSync, writeSync } from 'node:fs';
 import { Limit, Plan, PlanFd, PlanNumber, TaskFlag } from '../abi.js';
 import type { ResolvedRole } from '../profiles/policy.js';
 import { addon } from './addon.js';
@@ -36,7 +36,6 @@ export interface RunRequest extends StackRequest {
 
 /** Makes the pod, sends the plan to the front and ends this process. Throws a JailrunError when anything fails. */
 export async function run(request: RunRequest): Promise<never> {
-  requireReport(request);
   const sources = sourcesHere(request.policy);
   const notes = isRemembered(request) ? new Notes() : undefined;
   const roles = await findRoles(request, sources, 'jailrun --role NAME -- COMMAND', notes);
@@ -94,20 +93,6 @@ export interface RunReport {
 function announce(pod: Omit<RunReport, 'version' | 'type'>): void {
   const row: RunReport = { version: 1, type: 'run', ...pod };
   writeSync(PlanNumber.REPORT, `${JSON.stringify(row)}\n`);
-}
-
-/** The front would notice, too, but with the pod made already. */
-function requireReport({ reportFd }: RunRequest): void {
-  if (reportFd === undefined) return;
-  try {
-    lstatSync(`/proc/${process.ppid}/fd/${reportFd}`);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') return;
-    throw new JailrunError(
-      'USAGE',
-      `Descriptor ${reportFd}, which --report-fd names, is not open. Open it: jailrun --report-fd ${reportFd} … ${reportFd}>report`,
-    );
-  }
 }
 
 /** In GitHub Actions a step has a summary of its own. Who asks for JSON makes a report of that. */

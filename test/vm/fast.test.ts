@@ -11,7 +11,7 @@ import { Denial, Hook } from '../../src/abi.js';
 import { addon } from '../../src/launcher/addon.js';
 import { cases, type Way } from '../front/cases.js';
 import { buildTools, type Tools } from '../front/tools.js';
-import { clearMap, jailrun, until, writePolicy } from './jail.js';
+import { clearMap, jailrun, say, until, writePolicy } from './jail.js';
 import {
   about,
   area,
@@ -114,6 +114,21 @@ describe('a start like one before', () => {
     assert.ok(readdirSync(states).length <= 2, readdirSync(states).join());
     sweep();
     assert.deepEqual([readdirSync(states), podEntries(), podCgroups()], [[], [], []]);
+  });
+  test('leaves what was enrolled while it lives, and has the launcher take it away when it has ended', async () => {
+    const enrolled = spawn('/bin/sleep', ['1000']);
+    await once(enrolled, 'spawn');
+    const { status, stderr } = await say('enroll', '--role', 'restricted', '--pid', String(enrolled.pid));
+    assert.equal(status, 0, stderr);
+    assert.deepEqual(reads(questions, restricted), [held, false]);
+    enrolled.kill('SIGKILL');
+    await once(enrolled, 'exit');
+    assert.deepEqual(reads(questions, restricted), [held, true]);
+    assert.deepEqual(
+      readdirSync(states).filter((name) => name.startsWith('sleep')),
+      [],
+    );
+    assert.deepEqual(reads(questions, restricted), [held, false]);
   });
   test('may happen many times at once', async () => {
     forgetNode();
@@ -323,7 +338,6 @@ describe('the launcher is asked about', () => {
     ['a name that is none', ['--name', '', ...exec, '--', probe]],
     ['a name that begins like a draft', ['--name', '.other', ...exec, '--', probe]],
     ['a command’s stream for reports', ['--report-fd', '2', ...exec, '--', probe]],
-    ['a descriptor for reports that is not open', ['--report-fd', '77', ...exec, '--', probe]],
     ['a summary', ['--summary', `${area}/summary`, ...supervised]],
     [
       'the summary of a step in GitHub Actions',
