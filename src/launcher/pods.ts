@@ -153,22 +153,26 @@ export function podName(wanted: string): string {
   return `${plain || 'pod'}-${end}`;
 }
 
+/** What a pod's maker says of it. */
+export type NewHeader = Omit<PodHeader, 'version' | 'cgroup'>;
+
+/** The first line of its state file; the cgroup comes first, by which the front knows a pod (native/dead.c). */
+export const headerIn = (cgroup: string, header: NewHeader): PodHeader => ({ version: 1, cgroup, ...header });
+
 /** Makes the state file and the cgroup. The caller adds the map entries and hands the descriptors on. */
-export function makePod(header: Omit<PodHeader, 'version' | 'cgroup'>): NewPod {
+export function makePod(header: NewHeader): NewPod {
   const cgroup = join(ownCgroup(), `jailrun-${header.name}`);
-  return makeStateFile({ version: 1, cgroup, ...header }, () => makeCgroup(cgroup).id);
+  return makeStateFile(headerIn(cgroup, header), () => makeCgroup(cgroup).id);
 }
 
 /** The same of a pod without a cgroup of its own. */
-export function makeEnrolledPod(
-  header: Omit<PodHeader, 'version' | 'cgroup'> & { enrolls: Enrolls },
-): NewPod {
+export function makeEnrolledPod(header: NewHeader & { enrolls: Enrolls }): NewPod {
   const random = new BigUint64Array(1);
   // Not node:crypto: to load that takes a tenth of node's whole start, and most pods have no use for it.
   globalThis.crypto.getRandomValues(random);
   const bit = BigInt(EnrolledPod.BIT);
   const id = (1n << bit) | BigInt.asUintN(EnrolledPod.BIT, random[0] as bigint);
-  return makeStateFile({ version: 1, cgroup: '', ...header }, () => id);
+  return makeStateFile(headerIn('', header), () => id);
 }
 
 function makeStateFile(first: PodHeader, makeId: () => bigint): NewPod {

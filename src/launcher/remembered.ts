@@ -3,16 +3,7 @@
 // node process is started. What is noted is what the calls of the file system answered, and not what the policies
 // mean, so nothing can be forgotten of what decides.
 import * as nodeFs from 'node:fs';
-import {
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  type Stats,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, rmSync, type Stats, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Epoch, Identity, Limit, Meta, Sight, SightKind, Start, StartNumber } from '../abi.js';
 import type { CompiledRole } from '../profiles/compile.js';
@@ -21,6 +12,7 @@ import type { Mount } from '../profiles/mounts.js';
 import { addon, distDirectory } from './addon.js';
 import { ownCgroup } from './cgroup.js';
 import { hostPlaces, type Kernel, pinsOf, withLock } from './kernel.js';
+import { headerIn, type NewHeader, type PodHeader } from './pods.js';
 import { mountTable, ownUid, type Witness } from './role.js';
 import type { RunRequest } from './run.js';
 
@@ -203,25 +195,24 @@ function encodeSight(
 export const filled = (bytes: Uint8Array): Uint8Array =>
   Buffer.concat([bytes, new Uint8Array(-bytes.length & 3)]);
 
-/** What was started, for the next time. */
-export interface MadeStart {
-  kernel: Kernel;
+/** All of a start but its pod. */
+export interface PlannedStart {
   role: CompiledRole;
   /** enum jr_task_flag */
   flags: number;
   /** Flags of the plan, without JR_PLAN_EXEC. */
   plan: number;
-  /** The pod's state file, of which the first line is remembered. */
-  statePath: string;
+  /** What the first line of the pod's state file says. */
+  header: NewHeader;
 }
 
 /**
  * Writes a start down. Where that cannot be done the next one takes longer, and nothing else: the pod of this one is
  * ready, so that no failure may be its.
  */
-export function remember(request: RunRequest, notes: Notes, start: MadeStart): void {
+export function remember(request: RunRequest, notes: Notes, kernel: Kernel, start: PlannedStart): void {
   try {
-    const bytes = notes.steady ? encodeStart(fileName(request), notes, start) : undefined;
+    const bytes = notes.steady ? encodeStart(fileName(request), notes, kernel, start) : undefined;
     if (bytes) keepFile(fileName(request), bytes);
   } catch {}
 }
@@ -229,9 +220,10 @@ export function remember(request: RunRequest, notes: Notes, start: MadeStart): v
 function encodeStart(
   name: string,
   notes: Notes,
-  { kernel, role, flags, plan, statePath }: MadeStart,
+  kernel: Kernel,
+  { role, flags, plan, header }: PlannedStart,
 ): Uint8Array {
-  const texts = splitHeader(readFileSync(statePath, 'utf8').split('\n', 1)[0] ?? '');
+  const texts = splitHeader(headerIn('', header));
   const [toCgroup, toName, toCommand, toEnd] = texts.map((text) => text.length) as [
     number,
     number,
@@ -249,11 +241,11 @@ function encodeStart(
 }
 
 /** The texts around what is each pod's own. */
-function splitHeader(header: string): Buffer[] {
+function splitHeader(header: PodHeader): Buffer[] {
   const mark = '\u0001';
-  const marked = JSON.stringify({ ...JSON.parse(header), cgroup: mark, name: mark, command: mark });
+  const marked = JSON.stringify({ ...header, cgroup: mark, name: mark, command: mark });
   const texts = `${marked}\n`.split(JSON.stringify(mark).slice(1, -1)).map((text) => Buffer.from(text));
-  const order = Object.keys(JSON.parse(header)).filter((key) => ['cgroup', 'name', 'command'].includes(key));
+  const order = Object.keys(header).filter((key) => ['cgroup', 'name', 'command'].includes(key));
   if (texts.length !== 4 || order.join() !== 'cgroup,name,command')
     throw new Error('the first line of a state file has another form');
   return texts;

@@ -5,7 +5,13 @@ import { join, resolve as resolvePath } from 'node:path';
 import { Scope } from '../abi.js';
 import { type BuiltIn, decodeBuiltIn } from '../profiles/builtin.js';
 import { type CompiledRole, compile } from '../profiles/compile.js';
-import { type FileSystem, lenientLinkReader, linkReader, readPolicies } from '../profiles/load.js';
+import {
+  type FileSystem,
+  lenientLinkReader,
+  linkReader,
+  type PolicyFile,
+  readPolicies,
+} from '../profiles/load.js';
 import { locate, type ReadLink } from '../profiles/locate.js';
 import { type Mount, parseMountinfo } from '../profiles/mounts.js';
 import {
@@ -80,7 +86,23 @@ export async function findRoles(
   usage: string,
   witness?: Pick<Witness, 'policies'>,
 ): Promise<ResolvedRole[]> {
-  const names = request.role ?? [];
+  const names = namesOf(request, usage);
+  return pickRoles(names, await rolesInUse(sources, witness?.policies));
+}
+
+/** The same where the parser is loaded already. */
+export function findRolesBy(
+  parse: Parse,
+  request: Pick<StackRequest, 'role'>,
+  sources: PolicySources,
+  usage: string,
+  witness?: Pick<Witness, 'policies'>,
+): ResolvedRole[] {
+  const names = namesOf(request, usage);
+  return pickRoles(names, rolesOf(policyFiles(sources, witness?.policies), parse));
+}
+
+function namesOf({ role: names = [] }: Pick<StackRequest, 'role'>, usage: string): string[] {
   if (names.length === 0)
     throw new JailrunError('USAGE', `No role is named, so nothing would be allowed. Name one: ${usage}`);
   if (names.length > maxStack)
@@ -91,9 +113,11 @@ export async function findRoles(
   const twice = names.find((name, i) => names.indexOf(name) < i);
   if (twice !== undefined)
     throw new JailrunError('USAGE', `Role ${twice} is named twice, which says nothing more. Name it once.`);
-  const roles = await rolesInUse(sources, witness?.policies);
-  return names.map((name) => roles.role(name) ?? unknownRole(name, roles.names));
+  return names;
 }
+
+const pickRoles = (names: readonly string[], roles: InUse): ResolvedRole[] =>
+  names.map((name) => roles.role(name) ?? unknownRole(name, roles.names));
 
 /** Gives their variables values, NAME=VALUE. Throws a JailrunError USAGE or POLICY. */
 export function bindStack(stack: readonly ResolvedRole[], texts: readonly string[] = []): ResolvedRole[] {
@@ -160,19 +184,33 @@ interface InUse extends Pick<BuiltIn, 'names' | 'role'> {
   claims?: ClaimPolicy;
 }
 
-/** Where nobody wrote a policy, a role is read when it is asked for, and no other. */
-async function rolesInUse({ policy, environment }: PolicySources, fs?: FileSystem): Promise<InUse> {
-  const builtIn = readBuiltIn();
+type Parse = typeof import('../profiles/parse.js').parse;
+
+async function rolesInUse(sources: PolicySources, fs?: FileSystem): Promise<InUse> {
+  const files = policyFiles(sources, fs);
+  return rolesOf(files, files.length > 0 ? (await import('../profiles/parse.js')).parse : undefined);
+}
+
+/** The policies that somebody wrote. */
+function policyFiles({ policy, environment }: PolicySources, fs?: FileSystem): PolicyFile[] {
   try {
-    const files = readPolicies({
+    return readPolicies({
       ...(policy !== undefined && { policy }),
       env: { ...process.env, JAILRUN_POLICY: environment },
       cwd: '/',
       uid: ownUid(),
       ...(fs && { fs }),
     });
-    if (files.length === 0) return { names: builtIn.names, role: builtIn.role, enrollments: [] };
-    const { parse } = await import('../profiles/parse.js');
+  } catch (error) {
+    throw asJailrunError(error);
+  }
+}
+
+/** Where nobody wrote a policy, a role is read when it is asked for, and no other. */
+function rolesOf(files: readonly PolicyFile[], parse: Parse | undefined): InUse {
+  const builtIn = readBuiltIn();
+  if (!parse || files.length === 0) return { names: builtIn.names, role: builtIn.role, enrollments: [] };
+  try {
     const policies = files.map(({ source, file }) => parse(source, file));
     const roles = resolve([...builtIn.policies(), ...policies]);
     const [containers, claims] = [containersOf(policies), claimsOf(policies)];

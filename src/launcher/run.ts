@@ -7,7 +7,7 @@ import { stepSummary, withWorkspace } from './ci.js';
 import { JailrunError } from './error.js';
 import { asRefusal, type Kernel, openPins } from './kernel.js';
 import { makePod, type NewPod, podName, removeSomeDeadPods, unmakePod } from './pods.js';
-import { isRemembered, Notes, remember } from './remembered.js';
+import { isRemembered, Notes, type PlannedStart, remember } from './remembered.js';
 import {
   bindStack,
   compileStack,
@@ -15,6 +15,7 @@ import {
   heldRole,
   hostView,
   isAudited,
+  type PolicySources,
   type StackRequest,
   sourcesHere,
 } from './role.js';
@@ -40,43 +41,74 @@ export async function run(request: RunRequest): Promise<never> {
   const notes = isRemembered(request) ? new Notes() : undefined;
   const roles = await findRoles(request, sources, 'jailrun --role NAME -- COMMAND', notes);
   const values = await withWorkspace(roles, request.var);
-  const stack = bindStack(roles, values);
+  const stack = boundFor(request, roles, values);
   const summary = await summaryOf(request);
-  const audited = request.audit === true || isAudited(stack);
   const kernel = openPins() ?? (await import('./attach.js')).attach();
-  const role = compileStack(stack, kernel, hostView(notes));
+  const start = planStart(request, { sources, stack, values, summary }, kernel, notes);
   removeSomeDeadPods(kernel);
-  const audit = request.audit === true;
-  const gains = audited || stack.every(mayGain);
-  const name = podName(request.name ?? request.command);
-  const pod = makePod({
-    ...heldRole(stack, role),
-    name,
-    role: role.name,
-    request: { ...sources, role: request.role ?? [], var: values, audit, gains },
-    command: request.command,
-    json: request.json === true,
-    ...(summary && { summary }),
-  });
-  const flags = TaskFlag.ENTRY | (audited ? TaskFlag.AUDIT : 0);
-  const plan = planFlags(request, gains);
+  const pod = makePod(start.header);
   try {
+    const { role, flags } = start;
     kernel.createPod({ id: pod.id, role, flags, keep: request.exec ? 0 : Limit.KEPT_DENIALS });
     if (request.reportFd !== undefined && request.json)
-      announce({ name, id: String(pod.id), role: role.name, cgroup: pod.cgroup });
-    sendPlan(kernel, pod, request, plan);
+      announce({ name: start.header.name, id: String(pod.id), role: role.name, cgroup: pod.cgroup });
+    sendPlan(kernel, pod, request, start.plan | (request.exec ? PlanNumber.EXEC : 0));
   } catch (error) {
     unmakePod(kernel, pod);
     throw asRefusal(error);
   }
   // What CI systems tell by the environment is asked anew each time.
   const own = values.length === (request.var?.length ?? 0) && summary === undefined;
-  if (notes && own)
-    remember(request, notes, {
-      ...{ kernel, role, flags, statePath: pod.statePath },
-      plan: plan & ~PlanNumber.EXEC,
-    });
+  if (notes && own) remember(request, notes, kernel, start);
   return addon.exitNow(0);
+}
+
+/** The stack, of which all that can be told without the kernel is right. Throws a JailrunError USAGE or POLICY. */
+function boundFor(
+  { audit }: RunRequest,
+  roles: readonly ResolvedRole[],
+  values: readonly string[],
+): ResolvedRole[] {
+  const stack = bindStack(roles, values);
+  // With --audit a stack may be of roles of both kinds.
+  if (!audit) isAudited(stack);
+  return stack;
+}
+
+/** Where a start's roles come from, and what they are. */
+interface Resolved {
+  sources: PolicySources;
+  stack: readonly ResolvedRole[];
+  /** NAME=VALUE */
+  values: string[];
+  summary?: SummaryPlace | undefined;
+}
+
+/** All of a start but its pod. */
+export function planStart(
+  request: RunRequest,
+  { sources, stack, values, summary }: Resolved,
+  kernel: Kernel,
+  notes: Notes | undefined,
+): PlannedStart {
+  const audit = request.audit === true;
+  const audited = audit || isAudited(stack);
+  const gains = audited || stack.every(mayGain);
+  const role = compileStack(stack, kernel, hostView(notes));
+  return {
+    role,
+    flags: TaskFlag.ENTRY | (audited ? TaskFlag.AUDIT : 0),
+    plan: (request.json ? PlanNumber.JSON : 0) | (gains ? 0 : PlanNumber.NO_GAIN),
+    header: {
+      ...heldRole(stack, role),
+      name: podName(request.name ?? request.command),
+      role: role.name,
+      request: { ...sources, role: request.role ?? [], var: values, audit, gains },
+      command: request.command,
+      json: request.json === true,
+      ...(summary && { summary }),
+    },
+  };
 }
 
 /** A run's pod, as the first line says that goes to --report-fd with --json. Fields are only ever added. */
@@ -111,9 +143,6 @@ async function summaryOf({ summary, exec, json }: RunRequest): Promise<SummaryPl
 export function mayGain({ allow, audit }: ResolvedRole): boolean {
   return audit || allow === 'any' || allow.includes('setuid');
 }
-
-const planFlags = ({ exec, json }: RunRequest, gains: boolean): number =>
-  (exec ? PlanNumber.EXEC : 0) | (json ? PlanNumber.JSON : 0) | (gains ? 0 : PlanNumber.NO_GAIN);
 
 function sendPlan(kernel: Kernel, pod: NewPod, request: RunRequest, flags: number): void {
   const descriptors = [];

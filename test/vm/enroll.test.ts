@@ -24,6 +24,7 @@ import {
   leave,
   pods,
   root,
+  run,
   type Said,
   say,
   sayBy,
@@ -352,16 +353,8 @@ open(sys.argv[2])
   test('does not jail what is moved into it by somebody who is jailed', async () => {
     await enrolled('--cgroup', cgroups);
     const one = new Running('/bin/sleep', ['1000']);
-    const { status } = await say(
-      '--policy',
-      policy,
-      '--role',
-      'other',
-      '--',
-      '/bin/sh',
-      '-c',
-      `echo ${one.pid} > ${inner}/cgroup.procs`,
-    );
+    const script = `echo ${one.pid} > ${inner}/cgroup.procs`;
+    const { status } = run(['--policy', policy, '--role', 'other', '--', '/bin/sh', '-c', script]);
     assert.equal(status, 0);
     assert.equal(podOf(one.pid), undefined);
   });
