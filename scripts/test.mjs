@@ -2,7 +2,7 @@
 // npm test -- test/vm/life.test.ts …      only these files, wherever they belong
 // npm test -- --kernel 6.12 --lsm bpf     only this guest (both also with files)
 // npm test -- test/vm/differential.test.ts --operations 100000 --seed 1
-//                                         the random tests with more operations than 3000, from another seed
+//                                         the random tests with more operations than 2000, from another seed
 // npm test -- test/vm/reload.test.ts --reloads 1000
 //                                         so many reloads while fifty pods fork, and not only three
 // npm test -- test/vm/fast-containers.test.ts --starts 1000

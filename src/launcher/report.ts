@@ -265,7 +265,8 @@ export function reportDenials(statePath: string): RunDenials | undefined {
   return { pod, reports, lost };
 }
 
-function jsonLines(reports: DenialReport[], lost: number): string[] {
+/** For programs: a line of JSON each. */
+export function jsonLines(reports: readonly DenialReport[], lost: number): string[] {
   const rows: (DenialReport | LostReport)[] = [...reports];
   if (lost > 0) rows.push({ version: 1, type: 'lost', denials: lost });
   return rows.map((row) => JSON.stringify(row));

@@ -270,6 +270,7 @@ test('a clean-up that is killed at any of its steps is ended by the next run', (
   for (const step of walked(listSteps(command))) {
     runTo(end, 'kill', supervised);
     runTo(step, 'kill', command);
+    cleanUp(describeStep(step));
   }
   recover('them all');
 });

@@ -21,7 +21,7 @@ import {
 } from '../profiles/model.js';
 import { attach, leave, root, run, writePolicy } from './jail.js';
 
-const operations = Number(process.env.JAILRUN_OPERATIONS ?? 3000);
+const operations = Number(process.env.JAILRUN_OPERATIONS ?? 2000);
 const seed = Number(process.env.JAILRUN_SEED ?? 20_261_121);
 
 /** The scratch ext4 of the VM is file system 1; others are tmpfs, mounted below. */

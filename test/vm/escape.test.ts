@@ -19,6 +19,7 @@ import {
 import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { readFacts } from '../../src/launcher/host.js';
 import { attach, jailrun, leave, root, run, until, writePolicy } from './jail.js';
 
 const sources = join(root, 'test/vm/escape');
@@ -394,7 +395,10 @@ describe('root, were it not jailed, could', () => {
     });
 });
 
-for (const role of Object.keys(roles))
+/** How the programs are attached makes no difference to what they answer: one way all roles are tried, and some the other. */
+const tested = readFacts().lsms?.includes('bpf') ? Object.keys(roles) : ['restricted', 'ci', 'wide'];
+
+for (const role of tested)
   describe(`root in the role ${role} cannot`, () => {
     const tried = all.filter(({ granted }) => !granted?.includes(role));
     let outcome: Outcome;

@@ -158,12 +158,6 @@ describe('jailrun refuses to start the command', () => {
     }
     assert.equal(run(['--role', 'permissive', ...command]).stdout, 'ran\n');
   });
-  test('when a program is no longer pinned', () => {
-    unlinkSync(`${pins}/links/jr_socket_bind`);
-    assertRefused(run(['--role', 'permissive', ...command]), 'PINS_INCOMPLETE', /jr_socket_bind/);
-    detach();
-    attach();
-  });
   test('when the pins have another layout version', () => {
     renameSync(`${pins}/maps/meta`, `${pins}/maps/old_meta`);
     const fd = addon.mapCreate({
@@ -183,6 +177,11 @@ describe('jailrun refuses to start the command', () => {
       unlinkSync(`${pins}/maps/meta`);
       renameSync(`${pins}/maps/old_meta`, `${pins}/maps/meta`);
     }
+  });
+  // To attach takes an emulated kernel longest of all: what this one breaks is detached next.
+  test('when a program is no longer pinned', () => {
+    unlinkSync(`${pins}/links/jr_socket_bind`);
+    assertRefused(run(['--role', 'permissive', ...command]), 'PINS_INCOMPLETE', /jr_socket_bind/);
   });
 });
 

@@ -2,17 +2,27 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { closeSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { Counters, Denial } from '../../src/abi.js';
 import { addon } from '../../src/launcher/addon.js';
 import { obey } from '../../src/launcher/commandline.js';
 import { openPins } from '../../src/launcher/kernel.js';
-import { listPods } from '../../src/launcher/pods.js';
+import { listPods, readState } from '../../src/launcher/pods.js';
 import { describePods, kill, type PodReport } from '../../src/launcher/ps.js';
 import { fileName, isRemembered, Notes, remember } from '../../src/launcher/remembered.js';
-import type { DenialReport } from '../../src/launcher/report.js';
+import { type DenialReport, describeDenials, jsonLines } from '../../src/launcher/report.js';
 import { bindStack, findRolesBy, sourcesHere } from '../../src/launcher/role.js';
 import { planStart, type RunRequest } from '../../src/launcher/run.js';
 import { parse } from '../../src/profiles/parse.js';
@@ -80,17 +90,56 @@ function remembered(words: readonly string[]): void {
   } catch {}
 }
 
+/** Beside jailrun there, test/vm/reporter.c stands for node. */
+const installed = '/run/jailrun-test/installed';
+
+function install(): void {
+  if (existsSync(installed)) return;
+  mkdirSync(`${installed}/lib`, { recursive: true });
+  for (const name of readdirSync(join(root, 'dist')))
+    if (name !== 'jailrun') symlinkSync(join(root, 'dist', name), join(installed, name));
+  copyFileSync(jailrun, join(installed, 'jailrun'));
+  copyFileSync(join(root, 'build/reporter'), join(installed, 'lib/ld-linux-x86-64.so.2'));
+  symlinkSync(process.execPath, join(installed, 'node'));
+}
+
+/** What the kernel kept of a pod's denials. */
+interface RawReport {
+  state: string;
+  counters: string;
+  denials: string[];
+}
+
+/** The report that jailrun makes of it, in its lines. */
+function reportOf({ state, counters, denials }: RawReport): string[] {
+  const [read, bytes] = [join(installed, 'state'), (hex: string) => Buffer.from(hex, 'hex')];
+  writeFileSync(read, bytes(state));
+  const pod = readState(read);
+  assert.ok(pod);
+  const reports = describeDenials(
+    denials.map((one) => Denial.decode(bytes(one))),
+    pod,
+  );
+  return jsonLines(reports, Number(Counters.decode(bytes(counters)).lost));
+}
+
 /** Runs jailrun with --json and sorts what it writes to standard error. */
 export function run(
   args: string[],
   options: { input?: string; env?: NodeJS.ProcessEnv; cwd?: string } = {},
 ): Outcome {
   if (!options.env?.JAILRUN_POLICY && !options.cwd) remembered(['--json', ...args]);
-  const { status, signal, stdout, stderr } = spawnSync(jailrun, ['--json', ...args], {
+  install();
+  const outcome = spawnSync(join(installed, 'jailrun'), ['--json', ...args], {
     encoding: 'utf8',
     maxBuffer: 64 << 20,
     ...options,
   });
+  const { status, signal, stdout } = outcome;
+  const stderr = outcome.stderr
+    .split('\n')
+    .flatMap((line) => (line.startsWith('{"version":1,"type":"raw"') ? reportOf(JSON.parse(line)) : [line]))
+    .join('\n');
   const rows = stderr
     .split('\n')
     .filter((line) => line.startsWith('{"version":1,'))

@@ -15,7 +15,7 @@ import {
 } from '../profiles/network-model.js';
 import { attach, leave, root, run, writePolicy } from './jail.js';
 
-const operations = Number(process.env.JAILRUN_OPERATIONS ?? 3000);
+const operations = Number(process.env.JAILRUN_OPERATIONS ?? 2000);
 const seed = Number(process.env.JAILRUN_SEED ?? 20_261_121);
 const net = join(root, 'build/net');
 

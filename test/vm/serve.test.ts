@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { connect, type Socket } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
-import { attach, detach, jailrun, pods, until, writePolicy } from './jail.js';
+import { attach, jailrun, leave, pods, until, writePolicy } from './jail.js';
 
 const area = '/run/jailrun-test/serve';
 const socket = '/run/jailrun/enroll.sock';
@@ -97,7 +97,7 @@ after(async () => {
   server.kill('SIGKILL');
   await once(server, 'exit');
   rmSync(area, { recursive: true });
-  detach();
+  leave();
 });
 
 describe('who asks', () => {

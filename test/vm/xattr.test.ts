@@ -21,7 +21,7 @@ import { after, afterEach, before, describe, test } from 'node:test';
 import { Denial, Hook, Operation, Reason } from '../../src/abi.js';
 import { addon } from '../../src/launcher/addon.js';
 import type { PodReport } from '../../src/launcher/ps.js';
-import { attach, detach, jailrun, mapSize, pods, type Said, sayBy, until, writePolicy } from './jail.js';
+import { attach, jailrun, leave, mapSize, pods, type Said, sayBy, until, writePolicy } from './jail.js';
 
 const area = '/run/jailrun-test/xattr';
 const program = `${area}/reader`;
@@ -121,7 +121,7 @@ before(() => {
 });
 after(() => {
   rmSync(area, { recursive: true });
-  detach();
+  leave();
 });
 
 if (isReadable) {
