@@ -36,7 +36,7 @@ const isVmTest = (file) => file.startsWith('test/vm/');
  * attached as most hosts attach, in two guests of its own.
  */
 const onOneKernel =
-  /^test\/vm\/(attaching|bundle|ci|crash|fast(-\w+)?|image|library|network-(programs|servers)|nginx|oci-install|programs(-\w+)?|systemd|transparent|upgrade)\.test\.ts$/;
+  /^test\/vm\/(attaching|bundle|ci|containers-hooks|crash|fast(-\w+)?|image|library|network-(programs|servers)|nginx|oci-install|programs(-\w+)?|systemd|transparent|upgrade)\.test\.ts$/;
 
 /**
  * How the programs are attached makes no difference to what they answer, to pods, to what is enrolled and to what

@@ -7,7 +7,8 @@ import { addon, bpfObjectPath } from '../../src/launcher/addon.js';
 import { attach, choosePrograms, detach } from '../../src/launcher/attach.js';
 import { chooseWay, readFacts } from '../../src/launcher/host.js';
 import { hostPlaces, pinsOf } from '../../src/launcher/kernel.js';
-import { leave, run } from './jail.js';
+import { leave, run, runAfter } from './jail.js';
+import { listRemembered, runAround } from './steps.js';
 
 const pins = pinsOf(hostPlaces);
 const pinDirectories = (): string[] =>
@@ -40,14 +41,35 @@ if (skips) {
   after(leave);
 }
 
+/** To attach takes an emulated kernel longest of all, so each of these goes on from where the one before has ended. */
 function testAttaching(): void {
   before(() => void detach({ force: true }));
 
-  test('pins every program, and detaching leaves nothing', () => {
+  test('is refused without BTF, and then no command starts', () => {
+    const { status, stdout, errors } = runAfter('mount -t tmpfs none /sys/kernel/btf');
+    assert.deepEqual([status, stdout, errors.map(({ code }) => code)], [125, '', ['NO_BTF']]);
+    assert.match(errors[0]?.message ?? '', /CONFIG_DEBUG_INFO_BTF/);
+    assert.deepEqual(pinDirectories(), []);
+  });
+
+  test('pins every program', () => {
     const kernel = attach();
     assert.equal(kernel.meta.hooks, programs.length);
     assert.deepEqual(readdirSync(`${pins}/links`).sort(), [...programs].sort());
-    assert.deepEqual(detach()?.links, programs.length);
+  });
+
+  test('ends with detaching, which leaves nothing, and a command that was about to start does not', async () => {
+    const command = { words: ['--role', 'permissive', '--', 'echo', 'ran'] };
+    const lastMile = listRemembered(command).find(({ text }) => text === 'exec');
+    assert.ok(lastMile);
+    let links: number | undefined;
+    const meanwhile = (): void => {
+      links = detach({ force: true })?.links;
+    };
+    const { status, stdout, stderr } = await runAround(lastMile, 'wait', command, { meanwhile });
+    assert.deepEqual([status, stdout], [125, ''], stderr);
+    assert.match(stderr, /not started/);
+    assert.equal(links, programs.length);
     assert.deepEqual(pinDirectories(), []);
   });
 

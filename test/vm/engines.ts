@@ -2,7 +2,10 @@
 // in the bundle.
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, afterEach, before, describe, test } from 'node:test';
+import { attach, leave, mapSize, pods, until } from './jail.js';
 
 export interface Said {
   status: number | null;
@@ -28,6 +31,140 @@ export interface Special {
   mounts?: object[];
   root?: string;
   capabilities?: string[];
+}
+
+export const hostFile = '/run/jailrun-test/of-the-host';
+/** Where the hook finds the host's policy. */
+export const systemPolicy = '/etc/jailrun/policy.yaml';
+
+/** Paths are the container's: the host has no /srv/secret. */
+export const policyText = `version: 1
+roles:
+  held:
+    id: 830
+    files: {read: [/], write: [/tmp, /dev, /run, /var/log/nginx, /var/lib/nginx], deny: [/srv/secret, /etc/hostname]}
+    exec: any
+    network: {bind: [tcp:8080], connect: [tcp:8080]}
+    allow: [setuid]
+  site:
+    id: 831
+    vars: [data]
+    files: {read: [/usr, /lib, /lib64, /bin, /etc, "\${data}"]}
+    exec: any
+  builder:
+    id: 832
+    extends: [held]
+    files: {write: [/build]}
+  turner:
+    id: 833
+    files: any
+    exec: any
+    network: none
+    allow: any
+containers: {roles: [held, site, builder, turner]}
+`;
+
+export const held = { 'io.jailrun.role': 'held' };
+
+/** What the kernel's log has of a container. */
+export const logged = (container: string): string[] =>
+  say('dmesg')
+    .stdout.split('\n')
+    .filter((line) => line.includes('jailrun[') && line.includes(`container ${container}`));
+
+/** Has a file of tests run containers on this ground, by the policy above; each test leaves nothing of them. */
+export function runContainers(ground: Ground): void {
+  before(() => {
+    ground.prepare();
+    mkdirSync('/run/jailrun-test', { recursive: true });
+    mkdirSync(`${ground.root}/srv/secret`, { recursive: true });
+    writeFileSync(`${ground.root}/srv/secret/file`, 'secret');
+    writeFileSync(`${ground.root}/srv/public`, 'public');
+    writeFileSync(hostFile, 'host');
+    writeFileSync(systemPolicy, policyText);
+    attach();
+  });
+  after(() => {
+    rmSync(systemPolicy);
+    ground.cleanUp();
+    leave();
+  });
+  afterEach(async () => {
+    await until(() => pods().length === 0);
+    assert.deepEqual([mapSize('containers'), mapSize('pods')], [0, 0]);
+  });
+}
+
+/** What every engine's containers are asked; what is refused several would refuse for the same hook, and it takes long. */
+export function testEngine(engine: Engine, { refuses }: { refuses: boolean }): void {
+  describe(`a container of ${engine.name}`, () => {
+    const id = `of-${engine.name.replaceAll(' ', '-')}`;
+
+    test('does what its role permits, is denied the rest, and the log names it', () => {
+      const script = `cat /srv/public; cat /srv/secret/file; echo $?; touch /etc/new; touch /tmp/new && echo made; cat /etc/hostname`;
+      const { status, stdout, stderr } = engine.run(id, script, held);
+      assert.equal(stdout, 'public1\nmade\n', stderr);
+      assert.equal(status, 1);
+      for (const file of ['/srv/secret/file', '/etc/hostname'])
+        assert.ok(stderr.includes(`cat: ${file}: Permission denied`), stderr);
+      const lines = logged(engine.name.startsWith('podman') ? '' : id)
+        .slice(-3)
+        .join('\n');
+      assert.match(
+        lines,
+        /container \S+: cat\[\d+\] was denied read \/srv\/secret\/file.*EACCES.*policy\.yaml:5/,
+      );
+      assert.match(lines, /touch\[\d+\] was denied create \/etc\/new \(EACCES\)/);
+      assert.match(lines, /was denied read \/etc\/hostname/);
+    });
+
+    test('holds what is executed in it later, and what moves into cgroups below its own', async () => {
+      engine.start(id, 'sleep 1000 & wait', held);
+      try {
+        await until(() => pods()[0]?.processes.some(({ command }) => command === 'sleep 1000') === true);
+        const { stdout, stderr } = engine.exec(id, 'cat /srv/public; cat /srv/secret/file');
+        assert.equal(stdout, 'public');
+        assert.match(stderr, /Permission denied/);
+        const [pod] = pods();
+        assert.ok(pod);
+        const [first] = pod.processes;
+        assert.ok(first);
+        const cgroup = join(
+          '/sys/fs/cgroup',
+          readFileSync(`/proc/${first.pid}/cgroup`, 'utf8').trim().slice(3),
+        );
+        mkdirSync(`${cgroup}/below`);
+        for (const { pid } of pod.processes) writeFileSync(`${cgroup}/below/cgroup.procs`, String(pid));
+        // As a runtime does: a process that is in none gets into the cgroup, and then into the container.
+        const enter = `echo $$ > ${cgroup}/below/cgroup.procs; exec nsenter -t ${first.pid} -m -r cat /srv/public /srv/secret/file`;
+        const entered = say('/bin/sh', '-c', enter);
+        assert.deepEqual([entered.stdout, entered.status], ['public', 1], entered.stderr);
+        assert.equal(pods()[0]?.processes.length, pod.processes.length);
+      } finally {
+        engine.stop(id);
+      }
+    });
+
+    if (!refuses) return;
+
+    test('is not started where its role cannot be had', () => {
+      for (const [annotations, why] of [
+        [{ 'io.jailrun.role': 'none-such' }, /lets containers ask for held, site, builder, turner only/],
+        [{ 'io.jailrun.roel': 'held' }, /io\.jailrun\.roel is no annotation/],
+        [{ 'io.jailrun.role': 'site' }, /data/],
+      ] as const) {
+        const { status, stdout } = engine.run(id, 'echo ran', annotations);
+        assert.notEqual(status, 0);
+        assert.equal(stdout, '');
+        assert.match(logged('').at(-1) ?? '', why);
+      }
+    });
+
+    test('runs free where no policy says otherwise and it asks for nothing', () => {
+      const { status, stdout } = engine.run(id, 'cat /srv/secret/file', {});
+      assert.deepEqual([status, stdout], [0, 'secret']);
+    });
+  });
 }
 
 const shell = (script: string): string[] => ['/bin/sh', '-c', script];

@@ -154,6 +154,33 @@ export function run(
   };
 }
 
+/** Runs a command that prints `ran` in a mount namespace of its own, after some changes there. */
+export function runAfter(changes: string): Outcome {
+  const { status, signal, stdout, stderr } = spawnSync(
+    'unshare',
+    [
+      '-m',
+      'sh',
+      '-c',
+      `mount --make-rprivate / && ${changes} && exec "$@"`,
+      'sh',
+      jailrun,
+      '--json',
+      '--role',
+      'permissive',
+      '--',
+      'echo',
+      'ran',
+    ],
+    { encoding: 'utf8' },
+  );
+  const errors = stderr
+    .split('\n')
+    .filter((line) => line.startsWith('{'))
+    .map((line) => JSON.parse(line));
+  return { status, signal, stdout, stderr, errors, denials: [] };
+}
+
 /** What a subcommand said, and its status. */
 export interface Said {
   status: number;

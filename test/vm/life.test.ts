@@ -8,7 +8,6 @@ import {
   act,
   attach,
   clearMap,
-  detach,
   jailrun,
   leave,
   mapSize,
@@ -219,12 +218,6 @@ describe('nothing of the command runs unjailed:', () => {
     assert.ok(lastMile);
     return runAround(lastMile, 'wait', command, { meanwhile });
   }
-  test('when the programs are detached just before it would start, it does not start', async () => {
-    const { status, stdout, stderr } = await runWith(detach);
-    attach();
-    assert.deepEqual([status, stdout], [125, ''], stderr);
-    assert.match(stderr, /not started/);
-  });
   test('when the supervisor is killed while it runs, what the command started stays jailed', async () => {
     const script = `(sleep 2; ${act} open ${secret} 0 >&3) & echo started; wait`;
     const child = spawn(jailrun, [...life, '--', 'sh', '-c', `exec 3>&1; ${script}`], {
