@@ -217,8 +217,7 @@ static int run(int argc, char *argv[])
 	if (report == NOT_OPEN) {
 		complain(launcher.voice, "USAGE",
 			 "The command was not started: the descriptor that --report-fd names is not open. "
-			 "Open it: "
-			 "jailrun --report-fd 3 … 3>report");
+			 "Say: jailrun --report-fd 3 … 3>report");
 		return STATUS_FAILED;
 	}
 	if (!take_over(&caller))

@@ -19,6 +19,12 @@ import { Failure, main, root, run, step } from './progress.mjs';
 const stamps = '.cache/build';
 const node = process.execPath;
 
+/** As deep as the modules of which they are made, which find the project from there. */
+const vmTests = 'build/bundled/vm';
+/** The bundle of a file of tests below test/vm/. */
+export const bundledTest = (file) =>
+  join(vmTests, file.slice('test/vm/'.length).replaceAll('/', '-').replace(/ts$/, 'js'));
+
 /**
  * The steps. `inputs` are the files, or directories with the endings that count, that decide about the
  * outcome beside this file and the tools; `outputs` must exist afterwards; `after` names steps to wait for.
@@ -78,6 +84,11 @@ const steps = {
     inputs: [['src', '.ts'], ['test', '.ts'], ['tsconfig.json'], ['package-lock.json']],
     outputs: ['build/src', 'build/test'],
     run: compileTypeScript,
+  },
+  'tests of the VM': {
+    inputs: [['src', '.ts'], ['test', '.ts'], ['package.json'], ['package-lock.json']],
+    outputs: [vmTests],
+    run: bundleTests,
   },
   'built-in roles': {
     after: ['TypeScript'],
@@ -180,7 +191,7 @@ async function bundleLauncher() {
     format: 'cjs',
     // A script that V8 loads from its cache cannot import().
     supported: { 'dynamic-import': false },
-    define: { 'import.meta.dirname': '__dirname' },
+    define: { 'import.meta.dirname': '__dirname', ...version() },
     // The less text, the less there is to read at each start; names stay for stack traces.
     minifySyntax: true,
     minifyWhitespace: true,
@@ -208,20 +219,40 @@ async function buildLibrary() {
     bundle({
       entryPoints: ['src/launcher/library.ts'],
       outfile: 'dist/library.js',
-      format: 'esm',
+      ...esm,
       minifySyntax: true,
-      // The YAML library is CommonJS and asks for node's own modules.
-      banner: {
-        js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);",
-      },
+      define: version(),
     }),
     run('types', [node, 'node_modules/typescript/bin/tsc', '-p', 'src/launcher/library.tsconfig.json']),
   ]);
 }
 
-async function bundle({ define, ...options }) {
+/** What tells a bundle that it is one. */
+const version = () => ({
+  JAILRUN_VERSION: JSON.stringify(JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version),
+});
+
+const esm = {
+  format: 'esm',
+  // The YAML library is CommonJS and asks for node's own modules.
+  banner: {
+    js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);",
+  },
+};
+
+/** One module for each file of tests: an emulated kernel takes seconds to load a hundred. */
+async function bundleTests() {
+  rmSync(join(root, vmTests), { recursive: true, force: true });
+  const files = filesOf(['test/vm', '.test.ts']);
+  await bundle({
+    ...esm,
+    entryPoints: files.map((file) => ({ in: file, out: bundledTest(file).replace(/\.js$/, '') })),
+    outdir: '.',
+  });
+}
+
+async function bundle(options) {
   const { build: esbuild } = await import('esbuild');
-  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   try {
     await esbuild({
       absWorkingDir: root,
@@ -229,11 +260,10 @@ async function bundle({ define, ...options }) {
       platform: 'node',
       target: 'node20',
       logLevel: 'silent',
-      define: { JAILRUN_VERSION: JSON.stringify(version), ...define },
       ...options,
     });
   } catch (error) {
-    throw new Failure(`${options.outfile} cannot be bundled: ${error.message}`);
+    throw new Failure(`${options.outfile ?? options.outdir} cannot be bundled: ${error.message}`);
   }
 }
 

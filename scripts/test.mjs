@@ -17,6 +17,7 @@ import { readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { parseArgs, stripVTControlCharacters } from 'node:util';
+import { bundledTest } from './build.mjs';
 import { series } from './kernels.mjs';
 import { lint } from './lint.mjs';
 import { Failure, main, root } from './progress.mjs';
@@ -85,7 +86,7 @@ const testCommand = (files, seconds = fileSeconds) => [
   '--test-concurrency=1',
   '--test-reporter=spec',
   `--test-timeout=${seconds * 1000}`,
-  ...files.map((file) => join('build', file.replace(/ts$/, 'js'))),
+  ...files.map((file) => (isVmTest(file) ? bundledTest(file) : join('build', file.replace(/ts$/, 'js')))),
 ];
 
 /**
