@@ -62,8 +62,8 @@ function filesFor(kernel, lsm, files, asked) {
   return [everywhere, ...[0, 1].map((half) => once.filter((_, i) => i % 2 === half))];
 }
 
-/** The files that run on one kernel take twice as long. */
-const expense = ({ files }) => files.reduce((sum, file) => sum + (onOneKernel.test(file) ? 2 : 1), 0);
+/** The files that run on one kernel take three times as long. */
+const expense = ({ files }) => files.reduce((sum, file) => sum + (onOneKernel.test(file) ? 3 : 1), 0);
 
 /** The test files that were asked for, relative to the project. */
 function selectFiles(names) {
