@@ -7,7 +7,7 @@
 //                                         so many reloads while fifty pods fork, and not only three
 // npm test -- test/vm/fast-containers.test.ts --starts 1000
 //                                         so many containers one after the other, and not only forty
-// npm test -- test/vm/crash.test.ts --steps all
+// npm test -- test/vm/crash.test.ts test/vm/crash-pods.test.ts --steps all
 //                                         kills jailrun at every step, and not only at the first and last of a kind
 //
 // Tests under test/vm/ run in a VM, once for each kernel and way to attach, in a fresh guest each; all others
@@ -37,7 +37,7 @@ const isVmTest = (file) => file.startsWith('test/vm/');
  * attached as most hosts attach, in two guests of its own.
  */
 const onOneKernel =
-  /^test\/vm\/(attaching|bundle|ci|containers-hooks|crash|fast(-\w+)?|image|library|network-(programs|servers)|nginx|oci-install|programs(-\w+)?|systemd|transparent|upgrade)\.test\.ts$/;
+  /^test\/vm\/(attaching|bundle|ci|containers-hooks|crash(-pods)?|fast(-\w+)?|image|library|network-(programs|servers)|nginx|oci-install|programs(-\w+)?|systemd|transparent|upgrade)\.test\.ts$/;
 
 /**
  * How the programs are attached makes no difference to what they answer, to pods, to what is enrolled and to what
