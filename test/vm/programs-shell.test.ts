@@ -53,6 +53,8 @@ describe('an interactive shell in a role', () => {
     await type('bg', /\[1\]\+ sleep 1002 &/);
     await type('jobs', /\[1\]\+ +Running +sleep 1002/);
     await type('fg', /\nsleep 1002/);
+    // The shell says so before it gives the terminal away.
+    await until(() => processes('sleep 1002').some(hasTerminal));
     shell.write('\x03');
     await type('echo status=$?', /status=130/);
   });
@@ -78,14 +80,24 @@ describe('an interactive shell in a role', () => {
   });
 });
 
-const isRunning = (command: string): boolean =>
-  readdirSync('/proc').some((pid) => {
+/** Those that execute the command. */
+const processes = (command: string): string[] =>
+  readdirSync('/proc').filter((pid) => {
     try {
       return readFileSync(`/proc/${pid}/cmdline`, 'utf8') === `${command.replaceAll(' ', '\0')}\0`;
     } catch {
       return false;
     }
   });
+const isRunning = (command: string): boolean => processes(command).length > 0;
+
+/** Whether its group is the one in the terminal's foreground; proc(5) has the fields behind the name. */
+function hasTerminal(pid: string): boolean {
+  const [, , group, , , foreground] = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/.*\) /s, '')
+    .split(' ');
+  return group === foreground;
+}
 
 describe('script(1), which makes a terminal,', () => {
   const script = ['script', '-qec', 'stty size && tty', '/dev/null'];
